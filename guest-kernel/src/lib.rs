@@ -1,0 +1,2 @@
+//! A library for kernels that run as PV domains.
+#![no_std]
