@@ -1,2 +1,56 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the one entry to this workspace. `run` boots the machine and shows the tour, `test` runs every check,
+//! `doctor` tells what the two will find here and what is missing.
+//!
+//! Each command sets up what it needs by itself ([`setup`]), builds ([`build`]) and then runs QEMU ([`run`]). Every
+//! child process is started through [`child`], so that none outlives us.
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod child;
+mod doctor;
+mod setup;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Builds, runs and tests Paravane.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run every check: formatting, lints, host tests, guests under QEMU, the tour, the docs.
+    Test(test::Options),
+    /// Tell what was found on this machine and what is missing.
+    Doctor,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    child::end_all_on_interrupt()?;
+    let workspace = Workspace::locate()?;
+    match arguments.command {
+        Command::Test(options) => test::run(&workspace, &options),
+        Command::Doctor => doctor::run(&workspace),
+    }
+}

@@ -1,0 +1,4 @@
+//! Builds: the images that run on the machine, and what is packed around them.
+
+pub(crate) mod bare;
+pub(crate) mod metadata;

@@ -1,0 +1,84 @@
+//! Host tests: `cargo test` over the default members, counted by what libtest says.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use crate::child::Call;
+use crate::test::suite::Suite;
+
+pub(crate) fn host(suite: &mut Suite<'_>) -> Result<()> {
+    let log = suite.workspace().log("host")?;
+    let outcome = Call::new("cargo")
+        .directory(suite.workspace().root())
+        .args(["test", "--no-fail-fast"])
+        .logged(&log);
+    let text =
+        fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
+    let count = Count::of(&text);
+    if count.passed > 0 {
+        suite.pass_many(count.passed, "cargo test");
+    }
+    for failed in &count.failed {
+        suite.fail(failed, "see the log");
+    }
+    for ignored in &count.ignored {
+        suite.skip(ignored, "it is marked #[ignore]");
+    }
+    // Whatever failed beside single tests: a build, a test program that died, an empty run.
+    if count.failed.is_empty() {
+        outcome?;
+        anyhow::ensure!(
+            count.passed > 0,
+            "cargo test ran nothing, see {}",
+            log.display()
+        );
+    } else if let Err(error) = outcome {
+        println!("         {error:#}");
+    }
+    Ok(())
+}
+
+/// What libtest's output tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: Vec<String>,
+    ignored: Vec<String>,
+}
+
+impl Count {
+    fn of(text: &str) -> Self {
+        let mut count = Self::default();
+        for line in text.lines() {
+            let Some((name, verdict)) = line
+                .strip_prefix("test ")
+                .and_then(|rest| rest.rsplit_once(" ... "))
+            else {
+                continue;
+            };
+            match verdict.split([',', ' ']).next() {
+                Some("ok") => count.passed += 1,
+                Some("FAILED") => count.failed.push(name.to_owned()),
+                Some("ignored") => count.ignored.push(name.to_owned()),
+                _ => {}
+            }
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_counted_by_their_verdict() {
+        let text = "running 4 tests\ntest a::b ... ok\ntest c - should panic ... ok\ntest d ... FAILED\n\
+                    test e ... ignored, too slow\ntest result: FAILED. 2 passed; 1 failed\n";
+        let count = Count::of(text);
+        assert_eq!(count.passed, 2);
+        assert_eq!(count.failed, ["d"]);
+        assert_eq!(count.ignored, ["e"]);
+    }
+}

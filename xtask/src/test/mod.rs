@@ -1,0 +1,129 @@
+//! `cargo xtask test`: every check, in steps that announce themselves, and one last line that counts.
+//!
+//! A step is a name and a function that reports cases to [`Suite`]. A step's own failure (it could not do its work) is
+//! a failed case too. Skipped cases are told and counted apart: they are never passes.
+
+mod docs;
+mod edges;
+mod format;
+mod host;
+mod instructions;
+mod licences;
+mod lines;
+mod rust_text;
+mod suite;
+mod unsafety;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::setup::{packages, toolchain};
+use crate::test::suite::Suite;
+use crate::workspace::Workspace;
+
+/// `cargo xtask test`'s options.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Run only this step; may be given several times.
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
+    /// Print the steps and end.
+    #[arg(long)]
+    list: bool,
+}
+
+/// One step of the run.
+struct Step {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&mut Suite<'_>) -> Result<()>,
+}
+
+const fn step(
+    name: &'static str,
+    about: &'static str,
+    run: fn(&mut Suite<'_>) -> Result<()>,
+) -> Step {
+    Step { name, about, run }
+}
+
+/// All steps, the quick ones first.
+const STEPS: &[Step] = &[
+    step(
+        "fmt",
+        "all code is formatted by rustfmt's defaults",
+        format::fmt,
+    ),
+    step(
+        "edges",
+        "crates depend on each other one way only",
+        edges::edges,
+    ),
+    step(
+        "duplicates",
+        "bare images have one version of each crate",
+        edges::duplicates,
+    ),
+    step(
+        "licences",
+        "all crates have permissive licences",
+        licences::licences,
+    ),
+    step("lines", "no source file is too long", lines::lines),
+    step(
+        "unsafe",
+        "unsafe code is where it may be, counted",
+        unsafety::unsafety,
+    ),
+    step(
+        "clippy",
+        "no lint complains about host packages",
+        format::clippy_host,
+    ),
+    step(
+        "clippy-bare",
+        "no lint complains about bare packages",
+        format::clippy_bare,
+    ),
+    step("host", "tests that run on the host", host::host),
+    step("build", "the bare images build", instructions::build),
+    step(
+        "instructions",
+        "no image has instructions that it must not have",
+        instructions::scan,
+    ),
+    step(
+        "docs",
+        "links and generated parts of the docs hold",
+        docs::docs,
+    ),
+];
+
+/// Runs the steps that were asked for.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    if options.list {
+        for step in STEPS {
+            println!("{:<14} {}", step.name, step.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(unknown) = options
+        .only
+        .iter()
+        .find(|name| STEPS.iter().all(|step| step.name != name.as_str()))
+    {
+        bail!("there is no step `{unknown}`: `cargo xtask test --list` names them");
+    }
+    packages::ensure(workspace, packages::RUN)?;
+    packages::ensure(workspace, packages::TEST)?;
+    toolchain::ensure_component("fmt", "rustfmt")?;
+    toolchain::ensure_component("clippy", "clippy")?;
+    let mut suite = Suite::new(workspace, toolchain::ensure(workspace)?);
+    for step in STEPS {
+        if options.only.is_empty() || options.only.iter().any(|name| name == step.name) {
+            suite.step(step.name, step.about, step.run);
+        }
+    }
+    Ok(suite.conclude())
+}

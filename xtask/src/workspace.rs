@@ -1,0 +1,71 @@
+//! Where things are: the tree, and the places under `target/` that this program writes to.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// The workspace's directories.
+#[derive(Debug, Clone)]
+pub(crate) struct Workspace {
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    /// Finds the workspace that this program was built from.
+    pub(crate) fn locate() -> Result<Self> {
+        let own = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = own
+            .parent()
+            .with_context(|| format!("{} has no parent directory", own.display()))?
+            .to_path_buf();
+        if !root.join("Cargo.toml").is_file() {
+            bail!(
+                "{} is not the workspace: run this by `cargo xtask`",
+                root.display()
+            );
+        }
+        let target = std::env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root.join("target"), |given| root.join(given));
+        fs::create_dir_all(&target)
+            .with_context(|| format!("cannot create {}", target.display()))?;
+        Ok(Self { root, target })
+    }
+
+    /// The top of the tree.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Cargo's target directory, the only place that is written to.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// A directory under `target/`, created when it is not there.
+    pub(crate) fn output(&self, name: &str) -> Result<PathBuf> {
+        let path = self.target.join(name);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// A log file's path under `target/logs`, whose directory is there.
+    pub(crate) fn log(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.output("logs")?.join(format!("{name}.log")))
+    }
+
+    /// Every file of the tree that git knows or would take in: no build outputs, nothing ignored.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        let listing = crate::child::Call::new("git")
+            .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+            .directory(&self.root)
+            .output()?;
+        Ok(listing
+            .lines()
+            .map(PathBuf::from)
+            .filter(|file| self.root.join(file).is_file())
+            .collect())
+    }
+}
