@@ -1,0 +1,201 @@
+//! What a client may ask for. A stream carries one request, in the frame that opens it.
+//!
+//! Variants are numbered by their order: new ones go to the end.
+
+use crate::codec::Payload;
+use crate::digest::Digest;
+use crate::names::{DomainName, DomainSelector};
+use crate::wait::Wait;
+use alloc::boxed::Box;
+use alloc::string::String;
+use serde::{Deserialize, Serialize};
+
+/// One request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Versions of everything. Answer: [`Reply::Version`](crate::Reply::Version).
+    Version,
+    /// The machine. Answer: [`Reply::Host`](crate::Reply::Host).
+    HostInfo,
+    /// The hypervisor's log as data, oldest first. Answer: [`Reply::Log`](crate::Reply::Log).
+    Dmesg(Dmesg),
+    /// All domains. Answer: [`Reply::Domains`](crate::Reply::Domains).
+    List,
+    /// One domain. Answer: [`Reply::Domain`](crate::Reply::Domain).
+    Show(DomainSelector),
+    /// A file to keep. If it is there already the answer [`Reply::Uploaded`](crate::Reply::Uploaded) comes at once, else
+    /// the server opens the window and takes exactly `length` bytes of data first.
+    Upload(Upload),
+    /// A new domain. Answer: [`Reply::Created`](crate::Reply::Created).
+    Create(Box<Create>),
+    /// A new amount of memory. Answer: [`Reply::Ballooned`](crate::Reply::Ballooned).
+    Balloon(Balloon),
+    /// A new number of vCPUs. Answer: [`Reply::Vcpus`](crate::Reply::Vcpus).
+    Vcpus(Vcpus),
+    /// Stops a domain's vCPUs. Answer: [`Reply::Acted`](crate::Reply::Acted).
+    Pause(DomainSelector),
+    /// Lets them go on. Answer: [`Reply::Acted`](crate::Reply::Acted).
+    Unpause(DomainSelector),
+    /// Asks a guest to end. Answer: [`Reply::Acted`](crate::Reply::Acted).
+    Shutdown(Shutdown),
+    /// Asks a guest to start anew; it keeps its name and gets a new number. Answer: [`Reply::Acted`](crate::Reply::Acted).
+    Reboot(Shutdown),
+    /// Ends a domain; answered when its name and memory are free. Answer: [`Reply::Acted`](crate::Reply::Acted).
+    Destroy(DomainSelector),
+    /// A domain's console as data, both ways. Answer: [`Reply::ConsoleEnded`](crate::Reply::ConsoleEnded).
+    Console(Console),
+    /// Ends the machine, answered just before. Answer: [`Reply::PoweringOff`](crate::Reply::PoweringOff).
+    Poweroff,
+    /// Recounts every frame of the machine. Answer: [`Reply::Audit`](crate::Reply::Audit).
+    Audit,
+}
+
+impl Payload for Request {
+    const NAME: &'static str = "request";
+    const VARIANTS: Option<u32> = Some(17);
+}
+
+/// A reading of the hypervisor's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dmesg {
+    /// Where to begin: 0, or what an earlier reading ended with. Too old is moved up to the oldest that is kept.
+    pub cursor: u64,
+    /// Whether to go on with what is yet to be logged, until the client closes the stream.
+    pub follow: bool,
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FilePurpose {
+    /// An unpacked ELF kernel.
+    Kernel,
+    /// A ramdisk, any bytes.
+    Ramdisk,
+}
+
+/// An announcement of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub length: u64,
+    /// What it is for.
+    pub purpose: FilePurpose,
+}
+
+/// Where a kernel comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KernelSource {
+    /// The demo kernel that dom0 carries.
+    Demo,
+    /// A file that was uploaded.
+    Uploaded(File),
+}
+
+/// An uploaded file, as a domain's configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// What the client calls it, for people.
+    pub label: String,
+}
+
+/// Whether a request is carried out or only judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Execution {
+    /// Carry it out.
+    Real,
+    /// Answer as if, and change nothing.
+    DryRun,
+}
+
+/// How a new domain begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// Its first vCPU runs at once.
+    Running,
+    /// It waits for an unpause.
+    Paused,
+}
+
+/// The configuration of a new domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// Its name; dom0 finds one if there is none.
+    pub name: Option<DomainName>,
+    /// Its kernel.
+    pub kernel: KernelSource,
+    /// Its ramdisk.
+    pub ramdisk: Option<File>,
+    /// Its kernel command line.
+    pub cmdline: String,
+    /// Memory to begin with.
+    pub memory_bytes: u64,
+    /// Memory that it may ever have.
+    pub max_memory_bytes: u64,
+    /// vCPUs to begin with.
+    pub vcpus: u32,
+    /// vCPUs that it may ever have.
+    pub max_vcpus: u32,
+    /// Share of CPU time under contention, relative to others; 256 is usual.
+    pub weight: u32,
+    /// Upper bound of CPU time in percent of one CPU; 0 is none.
+    pub cap_percent: u32,
+    /// CPUs that it may run on, one bit each; 0 is all.
+    pub affinity: u64,
+    /// How it begins.
+    pub start: Start,
+    /// Whether it is made at all.
+    pub execution: Execution,
+}
+
+/// A new amount of memory for a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balloon {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// How much.
+    pub target_bytes: u64,
+    /// How long to wait.
+    pub wait: Wait,
+}
+
+/// A new number of vCPUs for a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vcpus {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// How many.
+    pub target: u32,
+    /// How long to wait.
+    pub wait: Wait,
+}
+
+/// A request to end or start anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shutdown {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// How long to wait.
+    pub wait: Wait,
+}
+
+/// What a console stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConsoleMode {
+    /// Scroll-back, then live output; the client's data is input.
+    Attach,
+    /// Scroll-back only.
+    Log,
+}
+
+/// A console stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Console {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// What for.
+    pub mode: ConsoleMode,
+}
