@@ -109,6 +109,7 @@ pub const CONSTANTS: &[&[Constant]] = &[
     crate::number::CONSTANTS,
     crate::physdev::CONSTANTS,
     crate::ring::block::CONSTANTS,
+    crate::ring::generic::CONSTANTS,
     crate::ring::net::CONSTANTS,
     crate::ring::xenstore::CONSTANTS,
     crate::sched::CONSTANTS,

@@ -18,7 +18,8 @@ pub struct Field {
 pub struct Layout {
     /// The type's name here.
     pub name: &'static str,
-    /// The type as C spells it, for example `struct mmu_update`; empty if C has none.
+    /// The type as C spells it, for example `struct mmu_update`; empty if C has none; with `head of ` in front if C's goes on
+    /// behind what is declared here.
     pub c_name: &'static str,
     /// Size in bytes.
     pub size: usize,

@@ -19,4 +19,9 @@ pub struct RingHead {
     /// Zero.
     pub pad0: [u32; 12],
 }
-layout!(RingHead = "struct blkif_sring": 64 { req_prod @ 0, req_event @ 4, rsp_prod @ 8, rsp_event @ 12 });
+layout!(RingHead = "head of struct blkif_sring": 64 { req_prod @ 0, req_event @ 4, rsp_prod @ 8, rsp_event @ 12 });
+
+constants! {
+    /// Where the slots begin, in bytes from the start of the first page.
+    RING_SLOTS_OFFSET: usize = 64 => "offsetof(struct blkif_sring, ring)";
+}
