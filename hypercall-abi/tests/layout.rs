@@ -2,14 +2,21 @@
 //!
 //! The program consists of static assertions only, so that compiling it is the test: nothing is trusted by eye.
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hypercall_abi::inventory::{CONSTANTS, LAYOUTS};
 
 /// The line to run where something is missing.
 const INSTALL: &str = "apt-get install --no-install-recommends gcc libc6-dev libxen-dev";
+
+const PRELUDE: &str = "\
+#include <stddef.h>
+#include <stdint.h>
+#include <stdbool.h>
+#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__
+#define __XEN_TOOLS__ 1
+";
 
 const HEADERS: &[&str] = &[
     "xen.h",
@@ -33,27 +40,42 @@ const HEADERS: &[&str] = &[
     "io/xs_wire.h",
 ];
 
+fn claim(expression: &str, value: i128, what: &str) -> String {
+    let suffix = if value > i128::from(i64::MAX) {
+        "ull"
+    } else {
+        "ll"
+    };
+    format!("_Static_assert(({expression}) == {value}{suffix}, \"{what}\");\n")
+}
+
 fn program() -> String {
-    let mut c = String::from("#include <stddef.h>\n#include <stdint.h>\n#include <stdbool.h>\n");
-    c.push_str("#define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__\n#define __XEN_TOOLS__ 1\n");
+    let mut c = String::from(PRELUDE);
     for header in HEADERS {
-        writeln!(c, "#include <xen/{header}>").unwrap();
+        c += &format!("#include <xen/{header}>\n");
     }
     for layout in LAYOUTS.iter().filter(|layout| !layout.c_name.is_empty()) {
-        let c_type = layout.c_name;
-        writeln!(
-            c,
-            "_Static_assert(sizeof({c_type}) == {}, \"size of {c_type}\");",
-            layout.size
-        )
-        .unwrap();
+        let head = layout.c_name.strip_prefix("head of ");
+        let name = head.unwrap_or(layout.c_name);
+        if head.is_none() {
+            c += &claim(
+                &format!("sizeof({name})"),
+                layout.size as i128,
+                &format!("size of {name}"),
+            );
+        }
         for field in layout
             .fields
             .iter()
             .filter(|field| !field.c_name.is_empty())
         {
-            let (name, offset) = (field.c_name, field.offset);
-            writeln!(c, "_Static_assert(offsetof({c_type}, {name}) == {offset}, \"offset of {c_type}.{name}\");").unwrap();
+            let field_name = field.c_name;
+            let what = format!("offset of {name}.{field_name}");
+            c += &claim(
+                &format!("offsetof({name}, {field_name})"),
+                field.offset as i128,
+                &what,
+            );
         }
     }
     for constant in CONSTANTS
@@ -62,53 +84,57 @@ fn program() -> String {
         .flatten()
         .filter(|constant| !constant.c_name.is_empty())
     {
-        let (name, value) = (constant.c_name, constant.value);
-        let suffix = if value > i128::from(i64::MAX) {
-            "ull"
-        } else {
-            "ll"
-        };
-        writeln!(
-            c,
-            "_Static_assert(({name}) == {value}{suffix}, \"value of {name}\");"
-        )
-        .unwrap();
+        c += &claim(
+            constant.c_name,
+            constant.value,
+            &format!("value of {}", constant.name),
+        );
     }
     c
 }
 
-#[test]
-fn sizes_offsets_and_constants_are_those_of_the_public_headers() {
+/// Compiles a program and gives what the compiler says of it: nothing, if all assertions hold.
+fn complaints(file: &str, program: &str) -> String {
     assert!(
         Path::new("/usr/include/xen/xen.h").exists(),
         "Xen's public headers are missing; run: {INSTALL}"
     );
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let source = directory.join("layout.c");
-    std::fs::write(&source, program()).unwrap();
+    let source: PathBuf = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
+    std::fs::write(&source, program).expect("the target directory is writable");
     let output = Command::new("gcc")
         .args(["-std=gnu11", "-fsyntax-only"])
         .arg(&source)
         .output();
     let output =
         output.unwrap_or_else(|error| panic!("gcc does not start ({error}); run: {INSTALL}"));
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{} disagrees with the headers:\n{message}",
-        source.display()
-    );
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.success(), message.is_empty(), "{message}");
+    message
 }
 
-/// All sources of the crate, concatenated.
+#[test]
+fn sizes_offsets_and_constants_are_those_of_the_public_headers() {
+    let message = complaints("layout.c", &program());
+    assert!(message.is_empty(), "the headers disagree:\n{message}");
+}
+
+#[test]
+fn a_wrong_number_is_found() {
+    let right = "(offsetof(struct start_info, pt_base)) == 88";
+    assert!(program().contains(right));
+    let wrong = program().replace(right, "(offsetof(struct start_info, pt_base)) == 80");
+    assert!(complaints("wrong.c", &wrong).contains("offset of struct start_info.pt_base"));
+}
+
+/// All sources below a directory, concatenated.
 fn sources(directory: &Path) -> String {
     let mut text = String::new();
-    for entry in std::fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(directory).expect("the sources are there") {
+        let path = entry.expect("the sources can be listed").path();
         if path.is_dir() {
-            text.push_str(&sources(&path));
+            text += &sources(&path);
         } else {
-            text.push_str(&std::fs::read_to_string(&path).unwrap());
+            text += &std::fs::read_to_string(&path).expect("the sources can be read");
         }
     }
     text
@@ -122,24 +148,5 @@ fn inventory_misses_no_layout_and_no_module_of_constants() {
     assert_eq!(
         starts("constants! {") + starts("errors! {"),
         CONSTANTS.len()
-    );
-}
-
-#[test]
-fn a_wrong_number_is_found() {
-    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wrong.c");
-    let wrong = program().replacen(
-        "offsetof(struct start_info, pt_base) == 88",
-        "offsetof(struct start_info, pt_base) == 80",
-        1,
-    );
-    std::fs::write(&source, wrong).unwrap();
-    let output = Command::new("gcc")
-        .args(["-std=gnu11", "-fsyntax-only"])
-        .arg(&source)
-        .output()
-        .unwrap();
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("offset of struct start_info.pt_base")
     );
 }
