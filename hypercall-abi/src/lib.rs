@@ -20,6 +20,7 @@ mod layout;
 
 pub mod assist;
 pub mod console;
+pub mod control;
 pub mod cpuid;
 pub mod elf_note;
 pub mod errno;
