@@ -9,6 +9,7 @@
 mod build;
 mod child;
 mod doctor;
+mod run;
 mod setup;
 mod test;
 mod workspace;
@@ -30,6 +31,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Boot the hypervisor and dom0 in QEMU, show the tour, then take `dom0ctl`'s commands until `poweroff`.
+    Run(run::options::Options),
     /// Run every check: formatting, lints, host tests, guests under QEMU, the tour, the docs.
     Test(test::Options),
     /// Tell what was found on this machine and what is missing.
@@ -37,7 +40,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
+    match execute(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -46,10 +49,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<ExitCode> {
+fn execute(arguments: Arguments) -> Result<ExitCode> {
     child::end_all_on_interrupt()?;
     let workspace = Workspace::locate()?;
     match arguments.command {
+        Command::Run(options) => run::run(&workspace, &options),
         Command::Test(options) => test::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),
     }

@@ -1,4 +1,5 @@
 //! Builds: the images that run on the machine, and what is packed around them.
 
 pub(crate) mod bare;
+pub(crate) mod bundle;
 pub(crate) mod metadata;

@@ -1,17 +1,22 @@
 //! Host tests: `cargo test` over the default members, counted by what libtest says.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::child::Call;
 use crate::test::suite::Suite;
 
+/// Building included, on a slow machine.
+const LIMIT: Duration = Duration::from_secs(900);
+
 pub(crate) fn host(suite: &mut Suite<'_>) -> Result<()> {
     let log = suite.workspace().log("host")?;
     let outcome = Call::new("cargo")
         .directory(suite.workspace().root())
         .args(["test", "--no-fail-fast"])
+        .limit(LIMIT)
         .logged(&log);
     let text =
         fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;

@@ -6,12 +6,15 @@
 mod docs;
 mod edges;
 mod format;
+mod guest;
 mod host;
 mod instructions;
 mod licences;
 mod lines;
+mod matrix;
 mod rust_text;
 mod suite;
+mod trial;
 mod unsafety;
 
 use std::process::ExitCode;
@@ -93,6 +96,17 @@ const STEPS: &[Step] = &[
         "no image has instructions that it must not have",
         instructions::scan,
     ),
+    step(
+        "guests",
+        "test kernels succeed as Paravane's first domain",
+        guest::guests,
+    ),
+    step(
+        "oracle",
+        "the same test kernels succeed as Xen's first domain",
+        guest::oracle,
+    ),
+    step("matrix", "every kind of machine boots", matrix::matrix),
     step(
         "docs",
         "links and generated parts of the docs hold",

@@ -64,12 +64,19 @@ impl<'a> Suite<'a> {
         println!("== {name}: {about}");
         self.current = name;
         let started = Instant::now();
-        if let Err(error) = run(self) {
-            self.fail(name, &format!("{error:#}"));
+        let before = self.cases();
+        match run(self) {
+            Err(error) => self.fail(name, &format!("{error:#}")),
+            Ok(()) if self.cases() == before => self.fail(name, "there was nothing to try"),
+            Ok(()) => {}
         }
         let took = started.elapsed();
         println!("   {:.1} s", took.as_secs_f64());
         self.times.push((name, took));
+    }
+
+    fn cases(&self) -> (u64, u64, usize) {
+        (self.passed, self.skipped, self.failures.len())
     }
 
     /// Records one case by its outcome.

@@ -1,0 +1,135 @@
+//! The private directory of a running machine: its sockets, and `latest` beside it, which names the last one started.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+
+use crate::child;
+
+/// The longest path that a unix socket can have, without its closing zero.
+const LONGEST: usize = 107;
+
+/// Machines that this process has started so far; alone, so any order does.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// Whether `dom0ctl` shall find this machine by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fame {
+    /// `latest` names it.
+    Latest,
+    /// Only who knows its path finds it: machines of tests.
+    Unknown,
+}
+
+/// A machine's directory; removed when this value is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    base: PathBuf,
+}
+
+impl Place {
+    /// Makes a directory that nobody else can enter.
+    pub(crate) fn new(fame: Fame) -> Result<Self> {
+        let base = base();
+        private_directory(&base)?;
+        sweep(&base);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = match number {
+            0 => format!("{}", std::process::id()),
+            more => format!("{}-{more}", std::process::id()),
+        };
+        let path = base.join(&name);
+        private_directory(&path)?;
+        child::remove_on_interrupt(&path);
+        let place = Self { path, base };
+        let length = place.control().as_os_str().len();
+        if length > LONGEST {
+            bail!(
+                "{} has {length} bytes, a socket's path has at most {LONGEST}: set XDG_RUNTIME_DIR to something shorter",
+                place.control().display()
+            );
+        }
+        if fame == Fame::Latest {
+            let link = place.base.join(format!(".latest.{name}"));
+            symlink(&name, &link)
+                .and_then(|()| fs::rename(&link, place.base.join("latest")))
+                .context("cannot set the link to the latest machine")?;
+        }
+        Ok(place)
+    }
+
+    /// Where QEMU serves dom0's console.
+    pub(crate) fn console(&self) -> PathBuf {
+        self.path.join("console.sock")
+    }
+
+    /// Where clients connect.
+    pub(crate) fn control(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// A file of this machine.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // What cannot be removed is swept by the next machine.
+        fs::remove_dir_all(&self.path).ok();
+        child::keep_on_interrupt(&self.path);
+        let latest = self.base.join("latest");
+        if fs::read_link(&latest).is_ok_and(|name| self.base.join(name) == self.path) {
+            fs::remove_file(latest).ok();
+        }
+    }
+}
+
+fn base() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|path| Path::new(path).is_absolute()) {
+        Some(runtime) => PathBuf::from(runtime).join("paravane"),
+        None => PathBuf::from(format!(
+            "/tmp/paravane-{}",
+            rustix::process::geteuid().as_raw()
+        )),
+    }
+}
+
+/// Makes a directory with mode 0700; one that is there already must be ours alone.
+fn private_directory(path: &Path) -> Result<()> {
+    let context = || format!("cannot create {}", path.display());
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(context),
+    }
+    let found = fs::symlink_metadata(path).with_context(context)?;
+    let ours = found.uid() == rustix::process::geteuid().as_raw();
+    if !found.is_dir() || !ours || found.permissions().mode() & 0o077 != 0 {
+        bail!(
+            "{} is not a directory that is yours alone: remove it",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
+/// Removes directories of processes that have ended without doing so.
+fn sweep(base: &Path) {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let process: Option<u32> = name.split('-').next().and_then(|id| id.parse().ok());
+        if let Some(process) = process
+            && !Path::new("/proc").join(process.to_string()).exists()
+        {
+            fs::remove_dir_all(entry.path()).ok();
+        }
+    }
+}
