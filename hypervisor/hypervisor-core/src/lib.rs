@@ -17,4 +17,5 @@ extern crate std;
 
 pub mod ids;
 pub mod machine;
+pub mod sched;
 pub mod sync;
