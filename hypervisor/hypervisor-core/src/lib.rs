@@ -1,4 +1,7 @@
 //! All policy of the hypervisor, in safe Rust; see docs/architecture.md.
+//!
+//! A hypercall walks through six rooms, always in this order: gate (the machine's assembly), decode, check, commit, effects,
+//! exit (the machine again). `dispatch` leads through them; `Outcome` is what comes out.
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -12,10 +15,14 @@
     )
 )]
 
+extern crate alloc;
 #[cfg(any(test, feature = "fake"))]
 extern crate std;
 
+pub mod emulate;
+pub mod entry;
 pub mod ids;
 pub mod machine;
 pub mod sched;
 pub mod sync;
+pub mod vcpu;

@@ -4,6 +4,8 @@
 //! reaches the hypervisor's own memory. Accesses to frames are volatile or atomic, because guests write at any time.
 
 use crate::ids::{CpuSet, EntryIndex, Mfn, Nanos, PhysCpu};
+use crate::vcpu::debug::DebugRegisters;
+use crate::vcpu::state::{Control, VcpuState};
 
 /// A guest address could not be read or written with the permissions of the live address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,17 @@ pub enum PciWidth {
 /// A slot of the machine's table of device interrupts, as `Interrupt::Device` reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceLine(pub u8);
+
+/// A segment base of the vCPU in this CPU's registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestBase {
+    /// FS.
+    Fs,
+    /// GS of the mode that runs.
+    GsActive,
+    /// GS of the other mode, which the next `swap_guest_gs` brings in.
+    GsInactive,
+}
 
 /// The machine as the policy sees it.
 pub trait Machine: Sync + Sized + 'static {
@@ -172,6 +185,30 @@ pub trait Machine: Sync + Sized + 'static {
     fn set_descriptor_window(&self, page: u8, frame: Option<Mfn>);
     /// Loads LDTR with the LDT window of `entries` descriptors, with the null selector for 0.
     fn load_ldt(&self, entries: u16);
+
+    /// Puts a vCPU into this CPU's registers: data segments (`load_failed` set where one faulted, the register then being
+    /// null), FS base and both GS bases by `mode`, FPU, debug registers, CR0.TS, CR4 bits, XCR0, TSC_AUX; sets `host_stack`
+    /// and makes the end of `registers` the place where traps from ring 3 save. Root and descriptor window are loaded before.
+    fn switch_in(&self, state: &mut VcpuState);
+    /// Takes a vCPU out: stores selectors, bases and FPU, as `switch_in` loaded them, back into the state.
+    fn switch_out(&self, state: &mut VcpuState);
+    /// Exchanges the active and the inactive GS base: at each change between kernel and user mode.
+    fn swap_guest_gs(&self);
+    /// Sets or clears the real CR0.TS.
+    fn set_task_switched(&self, set: bool);
+    /// Loads DR7 and, where it enables something, DR0..DR3; resets DR6.
+    fn load_debug_registers(&self, registers: &DebugRegisters);
+    /// Loads the guest's part of CR4 (TSD, DE, FSGSBASE) and XCR0.
+    fn load_control(&self, control: &Control);
+    /// Reads a segment base.
+    fn guest_base(&self, base: GuestBase) -> u64;
+    /// Writes a segment base; `value` is canonical.
+    fn set_guest_base(&self, base: GuestBase, value: u64);
+    /// Loads the user's GS: the selector register, and the descriptor's base as the inactive base. A selector that cannot be
+    /// loaded becomes null with base 0. The active base stays.
+    fn load_user_gs(&self, selector: u16);
+    /// Writes TSC_AUX.
+    fn set_tsc_aux(&self, value: u32);
 
     /// This CPU.
     fn cpu_id(&self) -> PhysCpu;

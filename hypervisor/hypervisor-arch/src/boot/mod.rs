@@ -1,0 +1,8 @@
+//! What happens once: from the boot loader's information to running CPUs.
+
+pub(crate) mod bundle;
+pub(crate) mod cmdline;
+pub(crate) mod memory_map;
+pub(crate) mod pvh;
+pub(crate) mod smp;
+pub(crate) mod start;

@@ -1,0 +1,139 @@
+//! Reads what a PVH boot loader hands over (Xen's public header `arch-x86/hvm/start_info.h`).
+//!
+//! All of it lies in memory that will be reused, so everything is copied out at once into [`BootInformation`].
+
+use crate::boot::memory_map::{MemoryKind, MemoryMap, PhysRange};
+use crate::mem::layout;
+use arrayvec::ArrayVec;
+use thiserror::Error;
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+const MAGIC: u32 = 0x336e_c578;
+/// How much of physical memory the boot tables reach.
+const REACH: u64 = 1 << 30;
+/// Longest command line that is read; what follows is cut off.
+pub(crate) const COMMAND_LINE_MAX: usize = 1024;
+
+#[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct StartInfo {
+    magic: u32,
+    version: u32,
+    flags: u32,
+    nr_modules: u32,
+    modlist_paddr: u64,
+    cmdline_paddr: u64,
+    rsdp_paddr: u64,
+    memmap_paddr: u64,
+    memmap_entries: u32,
+    reserved: u32,
+}
+
+#[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct ModuleEntry {
+    paddr: u64,
+    size: u64,
+    cmdline_paddr: u64,
+    reserved: u64,
+}
+
+#[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct MapEntry {
+    addr: u64,
+    size: u64,
+    kind: u32,
+    reserved: u32,
+}
+
+/// Why the start information cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum StartInfoError {
+    #[error("the start information is not PVH version 1 or later")]
+    NotPvh,
+    #[error("boot information at {0:#x} lies above the first GiB")]
+    OutOfReach(u64),
+    #[error("the memory map has more than {} entries", MemoryMap::CAPACITY)]
+    MapTooLong,
+}
+
+/// All that the boot loader said, owned.
+#[derive(Debug)]
+pub(crate) struct BootInformation {
+    /// The machine's memory.
+    pub(crate) map: MemoryMap,
+    /// The one boot module, if there is one.
+    pub(crate) module: Option<PhysRange>,
+    /// The hypervisor's command line.
+    pub(crate) command_line: ArrayVec<u8, COMMAND_LINE_MAX>,
+    /// Physical address of ACPI's root pointer, 0 if unknown.
+    pub(crate) rsdp: u64,
+}
+
+/// Copies the boot loader's information out.
+///
+/// # Errors
+/// When it is not what the PVH protocol promises.
+///
+/// # Safety
+/// `start_info` must be the address that the boot loader gave, the boot tables must be loaded, and nothing may have
+/// written to low memory yet.
+pub(crate) unsafe fn read(start_info: u64) -> Result<BootInformation, StartInfoError> {
+    // SAFETY: the caller vouches for the address and that the memory is still the loader's.
+    let info: StartInfo = unsafe { read_at(start_info) }?;
+    if info.magic != MAGIC || info.version < 1 {
+        return Err(StartInfoError::NotPvh);
+    }
+
+    let mut map = MemoryMap::default();
+    for index in 0..u64::from(info.memmap_entries) {
+        let address = info.memmap_paddr + index * size_of::<MapEntry>() as u64;
+        // SAFETY: the loader's list has `memmap_entries` entries.
+        let entry: MapEntry = unsafe { read_at(address) }?;
+        let range = PhysRange::with_length(entry.addr, entry.size);
+        map.push(range, MemoryKind::from_e820(entry.kind))
+            .map_err(|_| StartInfoError::MapTooLong)?;
+    }
+
+    let module = if info.nr_modules == 0 {
+        None
+    } else {
+        // SAFETY: the loader's list has at least one entry.
+        let entry: ModuleEntry = unsafe { read_at(info.modlist_paddr) }?;
+        Some(PhysRange::with_length(entry.paddr, entry.size))
+    };
+
+    let mut command_line = ArrayVec::new();
+    while info.cmdline_paddr != 0 && !command_line.is_full() {
+        // SAFETY: the string ends with a zero byte, and the loop stops there.
+        let byte: u8 = unsafe { read_at(info.cmdline_paddr + command_line.len() as u64) }?;
+        if byte == 0 {
+            break;
+        }
+        command_line.push(byte);
+    }
+
+    Ok(BootInformation {
+        map,
+        module,
+        command_line,
+        rsdp: info.rsdp_paddr,
+    })
+}
+
+/// Copies one value out of physical memory through the boot tables.
+///
+/// # Safety
+/// The bytes must be memory that nobody writes meanwhile.
+unsafe fn read_at<T: FromBytes>(physical: u64) -> Result<T, StartInfoError> {
+    if physical > REACH - PAGE_MARGIN {
+        return Err(StartInfoError::OutOfReach(physical));
+    }
+    let source = layout::direct(physical) as *const T;
+    // SAFETY: below the reach of the boot tables, so mapped; any bytes are a `T`; the caller excludes writers.
+    Ok(unsafe { source.read_unaligned() })
+}
+
+/// Every structure that is read is smaller than this.
+const PAGE_MARGIN: u64 = layout::PAGE;

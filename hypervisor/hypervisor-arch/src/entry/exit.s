@@ -1,0 +1,53 @@
+# Back to the guest: rax = the registers to load (struct Registers), rdx = 1 if SYSRET may be used. The stack is the
+# host stack, empty.
+#
+# IRET reads its frame from the host stack, not from the vCPU's registers: if it faults, the CPU pushes below that
+# frame, and the registers stay whole for the guest to see.
+
+.globl exit_to_guest, exit_iret
+exit_to_guest:
+    mov     rdi, rax
+    test    edx, edx
+    jnz     exit_sysret
+    push    qword ptr [rdi + {frame_ss}]
+    push    qword ptr [rdi + {frame_rsp}]
+    push    qword ptr [rdi + {frame_rflags}]
+    push    qword ptr [rdi + {frame_cs}]
+    push    qword ptr [rdi + {frame_rip}]
+    mov     r11, [rdi + {frame_r11}]
+    mov     rcx, [rdi + {frame_rcx}]
+    mov     r15, [rdi + {frame_r15}]
+    mov     r14, [rdi + {frame_r14}]
+    mov     r13, [rdi + {frame_r13}]
+    mov     r12, [rdi + {frame_r12}]
+    mov     rbp, [rdi + {frame_rbp}]
+    mov     rbx, [rdi + {frame_rbx}]
+    mov     r10, [rdi + {frame_r10}]
+    mov     r9, [rdi + {frame_r9}]
+    mov     r8, [rdi + {frame_r8}]
+    mov     rax, [rdi + {frame_rax}]
+    mov     rdx, [rdi + {frame_rdx}]
+    mov     rsi, [rdi + {frame_rsi}]
+    mov     rdi, [rdi + {frame_rdi}]
+exit_iret:
+    iretq
+
+# RIP has been checked to be canonical: SYSRET faults in ring 0 otherwise.
+exit_sysret:
+    mov     rcx, [rdi + {frame_rip}]
+    mov     r11, [rdi + {frame_rflags}]
+    mov     r15, [rdi + {frame_r15}]
+    mov     r14, [rdi + {frame_r14}]
+    mov     r13, [rdi + {frame_r13}]
+    mov     r12, [rdi + {frame_r12}]
+    mov     rbp, [rdi + {frame_rbp}]
+    mov     rbx, [rdi + {frame_rbx}]
+    mov     r10, [rdi + {frame_r10}]
+    mov     r9, [rdi + {frame_r9}]
+    mov     r8, [rdi + {frame_r8}]
+    mov     rax, [rdi + {frame_rax}]
+    mov     rdx, [rdi + {frame_rdx}]
+    mov     rsi, [rdi + {frame_rsi}]
+    mov     rsp, [rdi + {frame_rsp}]
+    mov     rdi, [rdi + {frame_rdi}]
+    sysretq

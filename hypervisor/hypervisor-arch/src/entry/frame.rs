@@ -1,0 +1,145 @@
+//! Takes the entry assembly in and tells it the layout of what it touches; no offset is typed there.
+
+use crate::cpu::gdt;
+use crate::cpu::percpu::CpuLocal;
+use crate::entry::{from_guest, from_host};
+use crate::mem::layout::{CpuArea, PAGE};
+use core::arch::global_asm;
+use core::mem::offset_of;
+pub(crate) use temporary::{Registers, VcpuState};
+
+mod temporary {
+    #[derive(Debug, Clone, Copy, Default)]
+    #[repr(C)]
+    pub(crate) struct Registers {
+        pub(crate) r15: u64,
+        pub(crate) r14: u64,
+        pub(crate) r13: u64,
+        pub(crate) r12: u64,
+        pub(crate) rbp: u64,
+        pub(crate) rbx: u64,
+        pub(crate) r11: u64,
+        pub(crate) r10: u64,
+        pub(crate) r9: u64,
+        pub(crate) r8: u64,
+        pub(crate) rax: u64,
+        pub(crate) rcx: u64,
+        pub(crate) rdx: u64,
+        pub(crate) rsi: u64,
+        pub(crate) rdi: u64,
+        pub(crate) error_and_vector: u64,
+        pub(crate) rip: u64,
+        pub(crate) cs: u64,
+        pub(crate) rflags: u64,
+        pub(crate) rsp: u64,
+        pub(crate) ss: u64,
+    }
+    #[derive(Debug)]
+    #[repr(C, align(64))]
+    pub(crate) struct VcpuState {
+        pub(crate) pad: u64,
+        pub(crate) registers: Registers,
+        pub(crate) host_stack: u64,
+    }
+    impl VcpuState {
+        pub(crate) const fn new() -> Self {
+            unsafe { core::mem::zeroed() }
+        }
+    }
+}
+
+/// "Vector" of `syscall`, beyond the vectors of the CPU.
+pub(crate) const SYSCALL: u32 = 0x100;
+/// "Vector" of `syscall` from compatibility mode.
+pub(crate) const SYSCALL32: u32 = 0x101;
+/// "Vector" of `sysenter`.
+pub(crate) const SYSENTER: u32 = 0x102;
+
+/// From the first of the saved registers to the word with the host stack.
+const HOST_STACK: usize = offset_of!(VcpuState, host_stack) - offset_of!(VcpuState, registers);
+
+// The CPU aligns its stack to 16 bytes before it pushes: a frame must end where it would end anyway.
+const _: () = assert!(
+    (offset_of!(VcpuState, registers) + size_of::<Registers>()).is_multiple_of(16)
+        && align_of::<VcpuState>().is_multiple_of(16)
+);
+
+global_asm!(
+    include_str!("syscall.s"),
+    local = const (CpuArea::LOCAL as i64 - CpuArea::STUB as i64) * PAGE as i64,
+    guest_rsp = const offset_of!(CpuLocal, guest_rsp),
+    frame_end = const offset_of!(CpuLocal, frame_end),
+    guest_entry = const offset_of!(CpuLocal, guest_entry),
+    user_data = const gdt::USER_DATA,
+    user_code = const gdt::USER_CODE,
+    user_code32 = const gdt::USER_CODE32,
+    syscall_vector = const SYSCALL,
+    syscall32_vector = const SYSCALL32,
+    sysenter_vector = const SYSENTER,
+);
+
+global_asm!(
+    include_str!("trap.s"),
+    frame_cs = const offset_of!(Registers, cs),
+    frame_error = const offset_of!(Registers, error_and_vector),
+    host_stack = const HOST_STACK,
+    on_guest = sym from_guest::on_guest,
+    on_host = sym from_host::on_host,
+    on_again = sym from_guest::on_again,
+    on_own_stack = sym from_host::on_own_stack,
+);
+
+global_asm!(
+    include_str!("exit.s"),
+    frame_ss = const offset_of!(Registers, ss),
+    frame_rsp = const offset_of!(Registers, rsp),
+    frame_rflags = const offset_of!(Registers, rflags),
+    frame_cs = const offset_of!(Registers, cs),
+    frame_rip = const offset_of!(Registers, rip),
+    frame_r15 = const offset_of!(Registers, r15),
+    frame_r14 = const offset_of!(Registers, r14),
+    frame_r13 = const offset_of!(Registers, r13),
+    frame_r12 = const offset_of!(Registers, r12),
+    frame_r11 = const offset_of!(Registers, r11),
+    frame_r10 = const offset_of!(Registers, r10),
+    frame_r9 = const offset_of!(Registers, r9),
+    frame_r8 = const offset_of!(Registers, r8),
+    frame_rbp = const offset_of!(Registers, rbp),
+    frame_rbx = const offset_of!(Registers, rbx),
+    frame_rax = const offset_of!(Registers, rax),
+    frame_rcx = const offset_of!(Registers, rcx),
+    frame_rdx = const offset_of!(Registers, rdx),
+    frame_rsi = const offset_of!(Registers, rsi),
+    frame_rdi = const offset_of!(Registers, rdi),
+);
+
+/// The vector and error code that the entry code left in a frame.
+pub(crate) fn cause(registers: &Registers) -> (u32, u32) {
+    let word = registers.error_and_vector;
+    ((word >> 32) as u32, word as u32)
+}
+
+/// What the exit code loads.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Exit {
+    /// The registers of the vCPU to run.
+    pub(crate) registers: *const Registers,
+    /// 1 to leave by SYSRET, 0 by IRET.
+    pub(crate) sysret: u64,
+}
+
+unsafe extern "C" {
+    static guest_entry: u8;
+    static exit_iret: u8;
+}
+
+/// Where the syscall stub goes on.
+pub(crate) fn guest_entry_address() -> u64 {
+    (&raw const guest_entry).addr() as u64
+}
+
+/// The one instruction at which a fault in ring 0 is the guest's.
+pub(crate) fn exit_iret_address() -> u64 {
+    (&raw const exit_iret).addr() as u64
+}

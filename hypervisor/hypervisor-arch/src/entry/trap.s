@@ -1,0 +1,108 @@
+# Traps and interrupts.
+#
+# Each vector has a stub of 16 bytes that completes the frame (struct Registers): where the CPU pushes no error code, 0
+# goes there; then the vector into the upper half of that word. From ring 3 the frame lies at the end of the running
+# vCPU's registers (RSP0 of the TSS); from ring 0 on the stack that was in use. Vectors 1, 2, 8 and 18 come on stacks of
+# their own, from anywhere.
+
+.macro save_registers
+    push    rdi
+    push    rsi
+    push    rdx
+    push    rcx
+    push    rax
+    push    r8
+    push    r9
+    push    r10
+    push    r11
+    push    rbx
+    push    rbp
+    push    r12
+    push    r13
+    push    r14
+    push    r15
+    cld
+.endm
+
+.macro restore_registers
+    pop     r15
+    pop     r14
+    pop     r13
+    pop     r12
+    pop     rbp
+    pop     rbx
+    pop     r11
+    pop     r10
+    pop     r9
+    pop     r8
+    pop     rax
+    pop     rcx
+    pop     rdx
+    pop     rsi
+    pop     rdi
+    add     rsp, 8
+.endm
+
+.balign 4096
+.globl trap_stubs
+trap_stubs:
+.set vector, 0
+.rept 256
+    .balign 16
+    .if (vector != 8) && ((vector < 10) || (vector > 14)) && (vector != 17) && (vector != 21) && (vector != 29) && (vector != 30)
+    push    0
+    .endif
+    mov     dword ptr [rsp + 4], vector
+    .if (vector == 1) || (vector == 2) || (vector == 8) || (vector == 18)
+    jmp     trap_on_own_stack
+    .else
+    jmp     trap
+    .endif
+    .set vector, vector + 1
+.endr
+
+    .balign 16
+trap:
+    test    byte ptr [rsp + {frame_cs} - {frame_error}], 3
+    jz      trap_from_host
+
+# Stack: the end of the running vCPU's registers, down to the error code. All other registers are the guest's.
+.globl guest_entry
+guest_entry:
+    save_registers
+    mov     rdi, rsp
+    mov     rsp, [rsp + {host_stack}]
+    xor     ebp, ebp
+    call    {on_guest}
+    # rax = registers of the vCPU to run, rdx = 1 for SYSRET
+    jmp     exit_to_guest
+
+trap_from_host:
+    save_registers
+    mov     rdi, rsp
+    sub     rsp, 8
+    call    {on_host}
+    add     rsp, 8
+    test    rax, rax
+    jnz     enter_again
+    restore_registers
+    iretq
+
+# rax = a stack to begin anew on: the instruction that should have left to the guest has faulted, or a trap on a stack of
+# its own came from the guest.
+enter_again:
+    mov     rsp, rax
+    xor     ebp, ebp
+    call    {on_again}
+    jmp     exit_to_guest
+
+trap_on_own_stack:
+    save_registers
+    mov     rdi, rsp
+    sub     rsp, 8
+    call    {on_own_stack}
+    add     rsp, 8
+    test    rax, rax
+    jnz     enter_again
+    restore_registers
+    iretq

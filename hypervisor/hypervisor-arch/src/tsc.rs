@@ -1,0 +1,162 @@
+//! Time: the time stamp counter and the APIC timer, both measured once against the PIT.
+//!
+//! The hypervisor's clock is nanoseconds since the calibration, computed from the counter by a multiplier and a shift
+//! that guests get too (pv-abi 7.1), so that both compute the same. All CPUs' counters are taken to agree; boot checks
+//! it when a CPU comes up.
+
+use crate::cpu::apic;
+use core::arch::x86_64::{_mm_lfence, _rdtsc};
+use spin::Once;
+use x86_64::instructions::port::Port;
+
+/// Ticks per second of the PIT.
+const PIT_HZ: u64 = 1_193_182;
+/// PIT ticks of one measurement: 20 ms.
+const PIT_COUNT: u16 = 23_864;
+const PIT_CHANNEL2: u16 = 0x42;
+const PIT_COMMAND: u16 = 0x43;
+/// Channel 2, low and high byte, mode 0: the output rises when the count is done.
+const PIT_ONE_SHOT: u8 = 0b1011_0000;
+const GATE: u16 = 0x61;
+const GATE_ENABLE: u8 = 1;
+const GATE_SPEAKER: u8 = 2;
+const GATE_OUTPUT: u8 = 1 << 5;
+
+/// What the calibration found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    /// The counter at time 0.
+    pub(crate) origin: u64,
+    /// Nanoseconds = ticks shifted by `shift`, times this, over 2^32.
+    pub(crate) multiplier: u32,
+    /// Left shift of the ticks, right if negative.
+    pub(crate) shift: i8,
+    /// Ticks of the counter per millisecond.
+    pub(crate) khz: u64,
+    /// Ticks of the APIC timer per millisecond.
+    pub(crate) apic_khz: u64,
+}
+
+static CLOCK: Once<Clock> = Once::new();
+
+/// The counter, read after everything before it has been done.
+pub(crate) fn read() -> u64 {
+    // SAFETY: every x86-64 CPU has both instructions, and CR4.TSD does not concern ring 0.
+    unsafe {
+        _mm_lfence();
+        _rdtsc()
+    }
+}
+
+/// Nanoseconds since the calibration, 0 before it.
+pub(crate) fn nanos() -> u64 {
+    CLOCK.get().map_or(0, |clock| clock.nanos_at(read()))
+}
+
+/// The clock; [`calibrate`] has been called.
+pub(crate) fn clock() -> Clock {
+    *CLOCK.get().expect("boot calibrates the clock first")
+}
+
+impl Clock {
+    /// The time when the counter showed `ticks`; 0 if that was before the origin.
+    pub(crate) fn nanos_at(&self, ticks: u64) -> u64 {
+        let ticks = u128::from(ticks.saturating_sub(self.origin));
+        let shifted = if self.shift < 0 {
+            ticks >> self.shift.unsigned_abs()
+        } else {
+            ticks << self.shift.unsigned_abs()
+        };
+        // 2^64 ns are 584 years.
+        (shifted * u128::from(self.multiplier) >> 32) as u64
+    }
+
+    /// Ticks of the APIC timer that take at least this long; as many as the timer counts if it is longer.
+    pub(crate) fn apic_ticks(&self, nanos: u64) -> u32 {
+        let ticks = u128::from(nanos) * u128::from(self.apic_khz) / 1_000_000 + 1;
+        u32::try_from(ticks).unwrap_or(u32::MAX)
+    }
+}
+
+/// Measures both counters; the clock begins at 0 now. The boot CPU's APIC must be on.
+pub(crate) fn calibrate() -> Clock {
+    *CLOCK.call_once(|| {
+        // An interruption of the machine as a whole can only make a measurement longer: the shortest is the best.
+        let (khz, apic_khz) = (0..3)
+            .map(|_| measure())
+            .min()
+            .expect("there are three measurements");
+        let (multiplier, shift) = scale(khz);
+        Clock {
+            origin: read(),
+            multiplier,
+            shift,
+            khz,
+            apic_khz,
+        }
+    })
+}
+
+/// Ticks per millisecond of the time stamp counter and of the APIC timer.
+fn measure() -> (u64, u64) {
+    let mut gate: Port<u8> = Port::new(GATE);
+    let mut command: Port<u8> = Port::new(PIT_COMMAND);
+    let mut count: Port<u8> = Port::new(PIT_CHANNEL2);
+    let [low, high] = PIT_COUNT.to_le_bytes();
+    // SAFETY: channel 2 drives nothing but the speaker, which stays off.
+    let idle = unsafe { gate.read() } & !(GATE_SPEAKER | GATE_ENABLE);
+    for (port, value) in [
+        (&mut gate, idle | GATE_ENABLE),
+        (&mut command, PIT_ONE_SHOT),
+        (&mut count, low),
+    ] {
+        // SAFETY: as above.
+        unsafe { port.write(value) };
+    }
+    // SAFETY: as above; with the high byte the count begins.
+    unsafe { count.write(high) };
+    apic::set_timer(u32::MAX);
+    let start = read();
+    // SAFETY: reading port 0x61 has no effect.
+    while unsafe { gate.read() } & GATE_OUTPUT == 0 {
+        core::hint::spin_loop();
+    }
+    let ticks = read() - start;
+    let apic_ticks = u64::from(u32::MAX - apic::timer_count());
+    apic::set_timer(0);
+    let per_millisecond = |ticks: u64| ticks * PIT_HZ / (u64::from(PIT_COUNT) * 1000);
+    (
+        per_millisecond(ticks).max(1),
+        per_millisecond(apic_ticks).max(1),
+    )
+}
+
+/// Multiplier and shift for a frequency, the multiplier as large as 32 bits allow.
+fn scale(khz: u64) -> (u32, i8) {
+    let mut shift = 0_i8;
+    let mut shifted = khz;
+    // The multiplier is 2^32 * 10^6 / shifted: below 2^32 only for more than 10^6 kHz.
+    while shifted <= 1_000_000 {
+        shifted <<= 1;
+        shift += 1;
+    }
+    while shifted > 2_000_000 {
+        shifted >>= 1;
+        shift -= 1;
+    }
+    // Ticks shifted right lose bits; the frequency must be shifted without loss.
+    let exact = if shift < 0 {
+        (1_000_000_u128 << 32 << shift.unsigned_abs()) / u128::from(khz)
+    } else {
+        (1_000_000_u128 << 32 >> shift.unsigned_abs()) / u128::from(khz)
+    };
+    (u32::try_from(exact).unwrap_or(u32::MAX), shift)
+}
+
+/// Waits for at least this long.
+pub(crate) fn delay_micros(micros: u64) {
+    let end = nanos() + micros * 1000;
+    while nanos() < end {
+        core::hint::spin_loop();
+    }
+}

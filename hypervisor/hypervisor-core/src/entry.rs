@@ -1,0 +1,61 @@
+//! What brings a CPU into the hypervisor, and what it is told to do when the hypervisor is done.
+
+/// Why this CPU entered the hypervisor. The registers are in the running vCPU's state already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// `syscall` from 64-bit code: a hypercall, or a guest system call.
+    Syscall,
+    /// `syscall` from compatibility mode.
+    Syscall32,
+    /// `sysenter`.
+    Sysenter,
+    /// An exception or `INT n` of the guest.
+    Exception {
+        /// Its vector.
+        vector: u8,
+        /// Its error code, 0 where it has none.
+        error: u32,
+        /// CR2 of a page fault, DR6 of a #DB, else 0.
+        cr2: u64,
+    },
+    /// The last instruction of an exit faulted: the guest's selectors or RIP are bad. The registers are those wanted.
+    ExitFault {
+        /// #GP, #NP or #SS.
+        vector: u8,
+        /// The error code.
+        error: u32,
+    },
+    /// An interrupt, in the guest or in the idle loop.
+    Interrupt(Interrupt),
+}
+
+/// The interrupts that core knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// This CPU's deadline has come.
+    Timer,
+    /// Another CPU wants this one to pass its exit loop.
+    Kick,
+    /// A device, by the slot that `bind_msix` gave.
+    Device(u8),
+    /// None after all.
+    Spurious,
+}
+
+/// What the CPU does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Return to the guest.
+    Guest(ExitPath),
+    /// Wait for an interrupt, then enter with it.
+    Idle,
+}
+
+/// How to return to a guest (pv-abi 5.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitPath {
+    /// All registers are the guest's: `iretq`.
+    Iret,
+    /// RCX and R11 are free, RIP is canonical, selectors are flat: `sysretq`.
+    Sysret,
+}
