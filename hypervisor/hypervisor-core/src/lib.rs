@@ -23,6 +23,5 @@ pub mod emulate;
 pub mod entry;
 pub mod ids;
 pub mod machine;
-pub mod sched;
 pub mod sync;
 pub mod vcpu;
