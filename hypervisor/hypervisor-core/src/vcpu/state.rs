@@ -1,8 +1,8 @@
 //! Everything of a vCPU that one CPU at a time owns: registers, hardware state, trap table, callbacks.
 //!
 //! Ownership is by move. While a vCPU runs, its boxed `VcpuState` belongs to the CPU that runs it; otherwise it is parked in
-//! the `Vcpu`. So nothing in here needs a lock, and the entry code may save registers straight into the box: `registers`
-//! is the first field and the stack pointer of a trap from ring 3 is the end of it.
+//! the `Vcpu`. So nothing in here needs a lock, and the entry code may save registers straight into the box: the
+//! stack pointer of a trap from ring 3 is the end of `registers`.
 
 use super::callback::Callbacks;
 use super::context::Registers;
@@ -60,6 +60,8 @@ pub struct TrapGate {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct VcpuState {
+    /// Makes `registers` end at a multiple of 16: the CPU aligns its stack so before it saves there.
+    alignment: u64,
     /// Saved by the entry code, restored by the exit code.
     pub registers: Registers,
     /// The host stack pointer of the CPU that runs this vCPU; the machine sets it at switch-in.
@@ -103,6 +105,7 @@ impl VcpuState {
     #[must_use]
     pub const fn new() -> Self {
         Self {
+            alignment: 0,
             registers: Registers {
                 r15: 0,
                 r14: 0,
