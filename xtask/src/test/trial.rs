@@ -20,6 +20,9 @@ use crate::workspace::Workspace;
 /// Trials that run side by side: as many as a small machine has CPUs.
 const ABREAST: usize = 2;
 
+/// How long after its last word a machine may take to be gone.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// How long after its verdict a machine may take to power off.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -120,15 +123,11 @@ pub(crate) fn run(workspace: &Workspace, trial: &Trial) -> Result<Verdict> {
         .serial()
         .wait_for(trial.limit, |line| verdict(line).is_some());
     let Some(verdict) = said.as_deref().and_then(verdict) else {
-        let end = running.wait(Duration::ZERO)?;
-        bail!(explain(
-            format!(
-                "no verdict within {} s: {}",
-                trial.limit.as_secs(),
-                end.describe()
-            ),
-            &line
-        ));
+        let what = match running.wait(GRACE)? {
+            End::No => format!("no verdict within {} s", trial.limit.as_secs()),
+            end @ (End::Code(_) | End::Signal) => format!("no verdict: {}", end.describe()),
+        };
+        bail!(explain(what, &line));
     };
     if trial.ending == Ending::PowerOff {
         let end = running.wait(FAREWELL)?;
