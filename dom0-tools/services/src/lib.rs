@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod console;
 mod domain_id;
 pub mod shared_page;
 pub mod xenstore;

@@ -136,9 +136,13 @@ impl Transaction {
         for operation in self.operations {
             // What was looked up has not changed, but a quota may have been used up by others' changes meanwhile, and a
             // list higher up may forbid now what it allowed then.
-            let effect = (next.apply(caller, &operation, quota)).map_err(|error| match error {
-                Error::NoSpace => Error::NoSpace,
-                _ => Error::Again,
+            let effect = next.apply(caller, &operation, quota);
+            let effect = effect.map_err(|error| {
+                if error == Error::NoSpace {
+                    error
+                } else {
+                    Error::Again
+                }
             })?;
             changes.push(Change {
                 path: operation.path().clone(),
