@@ -23,5 +23,6 @@ pub mod emulate;
 pub mod entry;
 pub mod ids;
 pub mod machine;
+pub mod sched;
 pub mod sync;
 pub mod vcpu;
