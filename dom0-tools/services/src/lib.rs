@@ -10,6 +10,7 @@ extern crate alloc;
 
 pub mod console;
 mod domain_id;
+pub mod resources;
 pub mod shared_page;
 pub mod xenstore;
 
