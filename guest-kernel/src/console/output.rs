@@ -1,0 +1,144 @@
+//! Output: straight to the machine's console, or through a buffer to the ring.
+
+use alloc::collections::VecDeque;
+use core::fmt;
+
+use hypercall_abi::RawPort;
+
+use crate::event;
+use crate::hypercall::{self, sched};
+use crate::ring::Writer;
+
+/// Bytes that may wait for the server.
+const LIMIT: usize = 16 * 1024;
+
+/// The machine's console, by hypercall.
+pub(super) struct Machine;
+
+impl fmt::Write for Machine {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // A domain that may not write there has no other place to say so.
+        let _written = hypercall::console::write(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// The way out.
+pub(super) struct Output {
+    ring: Option<Ring>,
+}
+
+struct Ring {
+    writer: Writer,
+    port: RawPort,
+    waiting: VecDeque<u8>,
+}
+
+impl Output {
+    pub(super) const fn new() -> Self {
+        Self { ring: None }
+    }
+
+    pub(super) fn connect(&mut self, writer: Writer, port: RawPort) {
+        self.ring = Some(Ring {
+            writer,
+            port,
+            waiting: VecDeque::new(),
+        });
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        match &mut self.ring {
+            Some(ring) => ring.write(bytes),
+            None => {
+                let _written = hypercall::console::write(bytes);
+            }
+        }
+    }
+
+    /// Sends what the ring has room for.
+    pub(super) fn flush(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.flush();
+        }
+    }
+
+    /// Sends everything, however long the server takes.
+    pub(super) fn drain(&mut self) {
+        if let Some(ring) = &mut self.ring {
+            ring.wait_for(0);
+        }
+    }
+}
+
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.ring.is_none() {
+            self.write(text.as_bytes());
+            return Ok(());
+        }
+        for part in text.split_inclusive('\n') {
+            match part.strip_suffix('\n') {
+                Some(line) => {
+                    self.write(line.as_bytes());
+                    self.write(b"\r\n");
+                }
+                None => self.write(part.as_bytes()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ring {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(LIMIT / 2) {
+            if self.waiting.len() + chunk.len() > LIMIT {
+                self.wait_for(LIMIT / 2);
+            }
+            self.waiting.extend(chunk);
+        }
+        self.flush();
+    }
+
+    fn flush(&mut self) {
+        let mut sent = false;
+        while !self.waiting.is_empty() {
+            let (first, _) = self.waiting.as_slices();
+            // A ring with impossible indices takes nothing any more.
+            let Ok(count @ 1..) = self.writer.write(first) else {
+                break;
+            };
+            self.waiting.drain(..count);
+            sent = true;
+        }
+        if sent {
+            // The server's end may be gone; then nobody listens.
+            let _told = hypercall::event::send(self.port);
+        }
+    }
+
+    /// Waits until at most `left` bytes wait. Upcalls are masked (the lock around this), so the port's event is taken
+    /// here; its handler runs afterwards for what else the event meant.
+    fn wait_for(&mut self, left: usize) {
+        self.flush();
+        let mut waited = false;
+        while self.waiting.len() > left {
+            event::clear(self.port);
+            if self.writer.space().is_ok_and(|space| space == 0) {
+                waited = true;
+                if sched::poll(self.port, 0).is_err() {
+                    break;
+                }
+            }
+            let before = self.waiting.len();
+            self.flush();
+            if self.waiting.len() == before && self.writer.space().is_err() {
+                break;
+            }
+        }
+        if waited {
+            event::raise(self.port);
+        }
+    }
+}
