@@ -19,8 +19,23 @@ extern crate alloc;
 #[cfg(any(test, feature = "fake"))]
 extern crate std;
 
+pub mod domain;
 pub mod emulate;
 pub mod entry;
+#[cfg(any(test, feature = "fake"))]
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::missing_panics_doc,
+        reason = "a test's machine panics where hardware would go wrong in silence"
+    )
+)]
+pub mod fake;
+pub mod frame;
 pub mod ids;
 pub mod machine;
 pub mod sched;

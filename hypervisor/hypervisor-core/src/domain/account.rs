@@ -1,0 +1,70 @@
+//! A domain's memory as the paging code sees it: its account with the frame table and the lock of its page tables.
+
+use crate::frame::{Account, AllocError, FrameTable, OwnerId, Ram};
+use crate::ids::Frames;
+use crate::machine::Machine;
+use crate::sync::{AtomicBool, Guard, Held, Ordering, Ranked, rank};
+
+/// What paging needs to know of a domain. Everything else of the domain is none of its business.
+#[derive(Debug)]
+pub struct DomainMemory {
+    owner: OwnerId,
+    /// Held while the domain's tables or their types change.
+    tables: Ranked<{ rank::PAGE_TABLES }, ()>,
+    devices: AtomicBool,
+}
+
+impl DomainMemory {
+    /// Opens an account for a new domain and makes its M2P view.
+    ///
+    /// # Errors
+    /// [`AllocError`]: no account or no frame is free; nothing is left behind.
+    pub fn new<M: Machine>(
+        ram: Ram<'_, M>,
+        domid: u16,
+        maximum: Frames,
+    ) -> Result<Self, AllocError> {
+        let owner = ram.frames.open_account(domid, maximum)?;
+        if let Err(error) = ram.make_view(owner) {
+            let closed = ram.frames.close_account(owner);
+            debug_assert!(closed, "a new account is empty");
+            return Err(error);
+        }
+        Ok(Self {
+            owner,
+            tables: Ranked::new(()),
+            devices: AtomicBool::new(false),
+        })
+    }
+
+    /// How the frame table knows the domain.
+    #[must_use]
+    pub fn owner(&self) -> OwnerId {
+        self.owner
+    }
+
+    /// The domain's numbers. `None` only after [`FrameTable::close_account`].
+    #[must_use]
+    pub fn account<'a>(&self, frames: &'a FrameTable) -> Option<&'a Account> {
+        frames.account(self.owner)
+    }
+
+    /// Whether the domain may map device memory and use cache attributes.
+    #[must_use]
+    pub fn has_devices(&self) -> bool {
+        self.devices.load(Ordering::Relaxed)
+    }
+
+    /// Gives the right to devices: the first domain's, at boot.
+    pub fn grant_devices(&self) {
+        self.devices.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the lock of the domain's page tables.
+    pub fn lock_tables<'a, const TOP: u8>(
+        &'a self,
+        held: &'a mut Held<'_, TOP>,
+    ) -> (Guard<'a, ()>, Held<'a, { rank::PAGE_TABLES }>) {
+        self.tables.lock(held)
+    }
+}

@@ -1,0 +1,3 @@
+//! Domains: what owns memory, vCPUs, ports and grants.
+
+pub mod account;

@@ -1,0 +1,360 @@
+//! The pool of free frames: a buddy system whose lists are threaded through the frame table, so that freeing needs no
+//! memory.
+//!
+//! A frame on its way in first lies on a lock-free stack of single frames: giving back the last reference is one exchange,
+//! whoever does it and whatever lock they hold. From there it is taken in batches: flush the CPUs that may still translate
+//! to it, scrub, insert (I26, I34). Blocks inserted at boot were never scrubbed; they are marked, and scrubbed when taken.
+//!
+//! Two zones, below and above 4 GiB of machine address, keep the frames that old devices need for those who ask.
+
+use thiserror::Error;
+
+use crate::ids::{Frames, Mfn};
+use crate::machine::Machine;
+use crate::sync::{AtomicU64, Guard, Ordering};
+
+use super::account::AccountError;
+use super::owner::OwnerId;
+use super::table::{Frame, FrameRange, FrameTable, Ram};
+
+/// The largest block is 2^15 frames.
+pub const MAX_ORDER: u8 = 15;
+const ORDERS: usize = 16;
+/// First frame of the upper zone.
+const ZONE_BORDER: u64 = 1 << 20;
+/// How many blocks of one size are looked at for one below an address limit.
+const SEARCH: usize = 64;
+
+const LINK: u64 = 0xffff_ffff;
+/// The record is of a frame of the pool, not of a hole in its chunk. Set once at boot.
+const POOL: u64 = 1 << 63;
+/// The free block that starts here has never been scrubbed.
+const DIRTY: u64 = 1 << 62;
+const PREV_SHIFT: u32 = 32;
+const PREV: u64 = 0x3fff_ffff << PREV_SHIFT;
+
+/// Neighbours in a list: `next` as a frame number (0..=31) and `prev` as a frame number below 2^30 (32..=61), 0 being none.
+/// Written under the pool's lock, or by the one CPU that owns the frame on its way to the stack of freed frames.
+#[derive(Debug, Default)]
+pub(super) struct Links(AtomicU64);
+
+impl Links {
+    pub(super) fn set_pool(&self) {
+        self.0.store(POOL, Ordering::Release);
+    }
+
+    pub(super) fn is_pool(&self) -> bool {
+        self.0.load(Ordering::Acquire) & POOL != 0
+    }
+
+    pub(super) fn next(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) & LINK
+    }
+
+    pub(super) fn set_next(&self, next: u64) {
+        self.update(LINK, next);
+    }
+
+    fn prev(&self) -> u64 {
+        (self.0.load(Ordering::Relaxed) & PREV) >> PREV_SHIFT
+    }
+
+    fn set_prev(&self, prev: u64) {
+        self.update(PREV, prev << PREV_SHIFT);
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & DIRTY != 0
+    }
+
+    fn set_dirty(&self, dirty: bool) {
+        self.update(DIRTY, if dirty { DIRTY } else { 0 });
+    }
+
+    fn update(&self, field: u64, value: u64) {
+        let word = self.0.load(Ordering::Relaxed);
+        self.0
+            .store((word & !field) | (value & field), Ordering::Relaxed);
+    }
+}
+
+/// Heads of the lists, per zone and order.
+#[derive(Debug)]
+pub(super) struct FreeLists {
+    heads: [[u64; ORDERS]; 2],
+    free: u64,
+    /// Rest of a batch that was taken off the stack of freed frames.
+    pub(super) draining: u64,
+}
+
+impl FreeLists {
+    pub(super) const fn new() -> Self {
+        Self {
+            heads: [[0; ORDERS]; 2],
+            free: 0,
+            draining: 0,
+        }
+    }
+
+    fn head(&mut self, number: u64, order: u8) -> Option<&mut u64> {
+        let zone = usize::from(number >= ZONE_BORDER);
+        self.heads.get_mut(zone)?.get_mut(usize::from(order))
+    }
+}
+
+/// Why frames were not given out.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum AllocError {
+    /// No free block is that large.
+    #[error("no free block of the order wanted")]
+    NoMemory,
+    /// Freed frames are yet to be scrubbed: try again after a preemption check.
+    #[error("freed frames are still to be scrubbed")]
+    NotYet,
+    /// The account refuses.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+}
+
+/// A block of 2^order scrubbed frames that nobody owns; goes back to the pool if it is dropped.
+#[derive(Debug)]
+pub struct Allocation<'a, M: Machine> {
+    ram: Ram<'a, M>,
+    first: Mfn,
+    order: u8,
+}
+
+impl<M: Machine> Allocation<'_, M> {
+    /// The first frame.
+    #[must_use]
+    pub fn first(&self) -> Mfn {
+        self.first
+    }
+
+    /// Gives all frames to `owner`, who has been charged for them.
+    pub fn assign(self, owner: OwnerId) -> Mfn {
+        self.frames()
+            .for_each(|frame| frame.owner.assign(owner, false));
+        let first = self.first;
+        core::mem::forget(self);
+        first
+    }
+
+    /// Gives the frame to `owner` as a page that the hypervisor shares with it; the order is 0.
+    pub(super) fn assign_special(self, owner: OwnerId) -> Mfn {
+        self.frames()
+            .for_each(|frame| frame.owner.assign(owner, true));
+        let first = self.first;
+        core::mem::forget(self);
+        first
+    }
+
+    fn frames(&self) -> impl Iterator<Item = &Frame> {
+        block(self.first.get(), self.order).filter_map(|number| self.ram.frames.find(number))
+    }
+}
+
+impl<M: Machine> Drop for Allocation<'_, M> {
+    fn drop(&mut self) {
+        let frames = self.ram.frames;
+        frames.insert_block(
+            &mut frames.lists.lock_leaf(),
+            self.first.get(),
+            self.order,
+            false,
+        );
+    }
+}
+
+impl<'a, M: Machine> Ram<'a, M> {
+    /// Takes 2^`order` contiguous frames whose numbers are all below `below`, flushed and zeroed.
+    ///
+    /// # Errors
+    /// [`AllocError::NoMemory`], or [`AllocError::NotYet`] when a step of scrubbing was done instead.
+    pub fn allocate(self, order: u8, below: u64) -> Result<Allocation<'a, M>, AllocError> {
+        let taken = self
+            .frames
+            .take_block(&mut self.frames.lists.lock_leaf(), order, below);
+        let Some((number, dirty)) = taken else {
+            return Err(if self.scrub_step() {
+                AllocError::NotYet
+            } else {
+                AllocError::NoMemory
+            });
+        };
+        let allocation = Allocation {
+            ram: self,
+            first: Mfn::new(number),
+            order,
+        };
+        if dirty {
+            block(number, order).for_each(|frame| self.machine.scrub(Mfn::new(frame)));
+        }
+        Ok(allocation)
+    }
+
+    /// Charges `owner` and gives it 2^`order` contiguous zeroed frames below `below`; the first of them.
+    ///
+    /// # Errors
+    /// [`AllocError`]: nothing was charged or given.
+    pub fn allocate_for(self, owner: OwnerId, order: u8, below: u64) -> Result<Mfn, AllocError> {
+        let account = self.frames.account(owner).ok_or(AccountError::NoSlot)?;
+        let count = 1 << order;
+        account.charge(count)?;
+        match self.allocate(order, below) {
+            Ok(allocation) => Ok(allocation.assign(owner)),
+            Err(error) => {
+                account.discharge(count);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes one frame from anywhere, scrubbing freed ones as needed: at most one batch, unless others scrub too.
+    ///
+    /// # Errors
+    /// [`AllocError::NoMemory`].
+    pub fn allocate_one(self) -> Result<Allocation<'a, M>, AllocError> {
+        loop {
+            match self.allocate(0, u64::MAX) {
+                Err(AllocError::NotYet) => self.machine.relax(),
+                done => return done,
+            }
+        }
+    }
+}
+
+impl FrameTable {
+    /// Frames that nobody owns: in the lists, freed, or being scrubbed.
+    #[must_use]
+    pub fn free(&self) -> Frames {
+        let listed = self.lists.lock_leaf().free;
+        Frames::new(listed.saturating_add(self.to_scrub().get()))
+    }
+
+    /// The part of [`Self::free`] that is not in the lists yet.
+    #[must_use]
+    pub fn to_scrub(&self) -> Frames {
+        Frames::new(self.to_scrub.load(Ordering::Acquire))
+    }
+
+    /// Puts a range of unscrubbed frames into the lists.
+    pub(super) fn insert_range(&self, range: FrameRange) {
+        let mut lists = self.lists.lock_leaf();
+        let mut at = range.start;
+        while at < range.end {
+            let room = range.end.saturating_sub(at).ilog2();
+            let order = at.trailing_zeros().min(room).min(u32::from(MAX_ORDER));
+            let order = u8::try_from(order).unwrap_or(0);
+            self.insert_block(&mut lists, at, order, true);
+            at = at.saturating_add(1 << order);
+        }
+    }
+
+    /// Puts a block into the lists, joined with its free neighbours.
+    pub(super) fn insert_block(
+        &self,
+        lists: &mut Guard<'_, FreeLists>,
+        first: u64,
+        order: u8,
+        dirty: bool,
+    ) {
+        lists.free = lists.free.saturating_add(1 << order);
+        let (mut first, mut order, mut dirty) = (first, order, dirty);
+        while order < MAX_ORDER {
+            let buddy = first ^ 1 << order;
+            let Some(frame) = self
+                .find(buddy)
+                .filter(|f| f.owner.free_order() == Some(order))
+            else {
+                break;
+            };
+            dirty |= frame.links.is_dirty();
+            self.unlink(lists, buddy, order);
+            first = first.min(buddy);
+            order = order.saturating_add(1);
+        }
+        self.link(lists, first, order, dirty);
+    }
+
+    /// Takes a block of `order` below `below` out of the lists, and whether it needs scrubbing. The smallest block that is
+    /// large enough is split; the upper zone is used first by those who do not care.
+    fn take_block(
+        &self,
+        lists: &mut Guard<'_, FreeLists>,
+        order: u8,
+        below: u64,
+    ) -> Option<(u64, bool)> {
+        let zones: &[u64] = if below >= self.limit().get() {
+            &[ZONE_BORDER, 0]
+        } else {
+            &[0, ZONE_BORDER]
+        };
+        for &zone in zones {
+            for found in order..=MAX_ORDER {
+                let head = *lists.head(zone, found)?;
+                let Some(first) = self.search(head, order, below) else {
+                    continue;
+                };
+                let dirty = self.find(first)?.links.is_dirty();
+                self.unlink(lists, first, found);
+                for rest in order..found {
+                    self.link(lists, first.saturating_add(1 << rest), rest, dirty);
+                }
+                lists.free = lists.free.saturating_sub(1 << order);
+                return Some((first, dirty));
+            }
+        }
+        None
+    }
+
+    /// A block of the list that starts at `head` whose first 2^`order` frames are below `below`.
+    fn search(&self, head: u64, order: u8, below: u64) -> Option<u64> {
+        let next = |&number: &u64| {
+            self.find(number)
+                .map(|f| f.links.next())
+                .filter(|&n| n != 0)
+        };
+        core::iter::successors((head != 0).then_some(head), next)
+            .take(SEARCH)
+            .find(|first| {
+                first
+                    .checked_add(1 << order)
+                    .is_some_and(|end| end <= below)
+            })
+    }
+
+    fn link(&self, lists: &mut Guard<'_, FreeLists>, first: u64, order: u8, dirty: bool) {
+        let (Some(frame), Some(head)) = (self.find(first), lists.head(first, order)) else {
+            return;
+        };
+        frame.links.set_next(*head);
+        frame.links.set_prev(0);
+        frame.links.set_dirty(dirty);
+        frame.owner.set_free_head(order);
+        if let Some(second) = self.find(*head) {
+            second.links.set_prev(first);
+        }
+        *head = first;
+    }
+
+    fn unlink(&self, lists: &mut Guard<'_, FreeLists>, first: u64, order: u8) {
+        let (Some(frame), Some(head)) = (self.find(first), lists.head(first, order)) else {
+            return;
+        };
+        let (prev, next) = (frame.links.prev(), frame.links.next());
+        if let Some(after) = self.find(next) {
+            after.links.set_prev(prev);
+        }
+        match self.find(prev) {
+            Some(before) => before.links.set_next(next),
+            None => *head = next,
+        }
+        frame.owner.set_free();
+    }
+}
+
+/// The numbers of a block's frames.
+fn block(first: u64, order: u8) -> impl Iterator<Item = u64> {
+    first..first.saturating_add(1 << order)
+}

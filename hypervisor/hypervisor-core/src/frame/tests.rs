@@ -1,0 +1,336 @@
+//! The pool, the tokens and the M2P views together, on the fake machine.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::domain::account::DomainMemory;
+use crate::fake::{Access, FakeMachine, next_random};
+use crate::ids::{EntryIndex, Frames, Mfn, Pfn};
+use crate::machine::{Machine, RootFlush};
+
+const POOL: [FrameRange; 2] = [
+    FrameRange {
+        start: 0x10,
+        end: 0x60,
+    },
+    FrameRange {
+        start: 0x8100,
+        end: 0x8200,
+    },
+];
+const FRAMES: u64 = 0x50 + 0x100;
+const ANYWHERE: u64 = u64::MAX;
+
+struct World {
+    machine: FakeMachine,
+    frames: FrameTable,
+}
+
+impl World {
+    fn new() -> Self {
+        let machine = FakeMachine::new(&POOL, 2);
+        let layout = Layout {
+            pool: &POOL,
+            withheld: &[FrameRange {
+                start: 0,
+                end: 0x10,
+            }],
+            address_bits: 40,
+            no_execute: true,
+            max_domains: 4,
+        };
+        let frames = FrameTable::new(&machine, &layout).unwrap();
+        Self { machine, frames }
+    }
+
+    fn ram(&self) -> Ram<'_, FakeMachine> {
+        Ram {
+            machine: &self.machine,
+            frames: &self.frames,
+        }
+    }
+
+    fn domain(&self, domid: u16, maximum: u64) -> DomainMemory {
+        DomainMemory::new(self.ram(), domid, Frames::new(maximum)).unwrap()
+    }
+
+    fn allocate(&self, domain: &DomainMemory, order: u8) -> Result<Mfn, AllocError> {
+        loop {
+            match self.ram().allocate_for(domain.owner(), order, ANYWHERE) {
+                Err(AllocError::NotYet) => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+#[test]
+fn all_frames_but_the_view_defaults_are_free_at_start() {
+    let world = World::new();
+    assert_eq!(world.frames.free(), Frames::new(FRAMES - 3));
+    assert_eq!(world.frames.total(), Frames::new(FRAMES));
+}
+
+#[test]
+fn only_numbers_of_the_pool_are_frames() {
+    let world = World::new();
+    for number in [0, 0xf, 0x60, 0x80ff, 0x8200, u64::MAX] {
+        assert_eq!(world.frames.lookup(number), None, "{number:#x}");
+    }
+    assert_eq!(world.frames.lookup(0x81ff).map(Mfn::get), Some(0x81ff));
+    assert_eq!(world.frames.next_frame(0x60).map(Mfn::get), Some(0x8100));
+    assert_eq!(world.frames.next_frame(0x8200), None);
+}
+
+#[test]
+fn device_memory_is_what_is_neither_ram_nor_withheld() {
+    let world = World::new();
+    assert!(world.frames.is_device_memory(0x60));
+    assert!(!world.frames.is_device_memory(0x10));
+    assert!(!world.frames.is_device_memory(0xf));
+    assert!(world.frames.is_device_memory((1 << 28) - 1));
+    assert!(!world.frames.is_device_memory(1 << 28));
+}
+
+#[test]
+fn a_frame_comes_zeroed_and_goes_back() {
+    let world = World::new();
+    let domain = world.domain(1, 100);
+    let free = world.frames.free();
+    let mfn = world.allocate(&domain, 0).unwrap();
+    assert!(EntryIndex::all().all(|i| world.machine.read_entry(mfn, i) == 0));
+    assert_eq!(
+        domain.account(&world.frames).unwrap().total(),
+        Frames::new(1)
+    );
+    assert_eq!(
+        world.ram().end_allocation(domain.owner(), mfn.get()),
+        Ok(())
+    );
+    assert_eq!(
+        domain.account(&world.frames).unwrap().total(),
+        Frames::new(0)
+    );
+    assert_eq!(world.frames.free(), free);
+    assert_eq!(world.frames.to_scrub(), Frames::new(1));
+    assert!(world.ram().scrub_step());
+    assert!(!world.ram().scrub_step());
+    assert_eq!(world.frames.free(), free);
+}
+
+#[test]
+fn a_frame_that_is_referred_to_is_freed_with_the_last_reference() {
+    let world = World::new();
+    let domain = world.domain(1, 100);
+    let mfn = world.allocate(&domain, 0).unwrap();
+    let reference = world.ram().reference(domain.owner(), mfn.get()).unwrap();
+    let writable = reference.writable().unwrap();
+    assert_eq!(
+        world.ram().end_allocation(domain.owner(), mfn.get()),
+        Ok(())
+    );
+    assert_eq!(
+        world.ram().end_allocation(domain.owner(), mfn.get()),
+        Ok(())
+    );
+    assert_eq!(
+        domain.account(&world.frames).unwrap().total(),
+        Frames::new(1)
+    );
+    drop(writable);
+    assert_eq!(
+        domain.account(&world.frames).unwrap().total(),
+        Frames::new(0)
+    );
+    assert!(world.ram().reference(domain.owner(), mfn.get()).is_err());
+}
+
+#[test]
+fn the_maximum_holds() {
+    let world = World::new();
+    let domain = world.domain(1, 3);
+    assert!(world.allocate(&domain, 1).is_ok());
+    let refused = Err(AllocError::Account(AccountError::OverMaximum));
+    assert_eq!(world.allocate(&domain, 1), refused);
+    assert!(world.allocate(&domain, 0).is_ok());
+    assert_eq!(world.allocate(&domain, 0), refused);
+}
+
+#[test]
+fn a_freed_frame_is_flushed_and_scrubbed_before_its_next_use() {
+    let world = World::new();
+    let domain = world.domain(1, 1000);
+    let ram = world.ram();
+    let [root, l3, l2, l1, page] = [0; 5].map(|_| world.allocate(&domain, 0).unwrap());
+    let first = EntryIndex::new(0).unwrap();
+    for (table, below) in [(root, l3), (l3, l2), (l2, l1), (l1, page)] {
+        world.machine.write_entry(table, first, below.address() | 7);
+    }
+    domain
+        .account(&world.frames)
+        .unwrap()
+        .set_dirty(world.machine.cpu_id());
+    ram.load_root(root, RootFlush::All);
+    assert_eq!(world.machine.access(0x123, Access::Write), Some(page));
+    world.machine.write_entry(l1, first, 0);
+    assert_eq!(ram.end_allocation(domain.owner(), page.get()), Ok(()));
+    assert_eq!(
+        world.machine.access(0x123, Access::Write),
+        Some(page),
+        "stale, as on hardware"
+    );
+    world.machine.ram().fill(page, 0xee);
+    assert!(ram.scrub_step());
+    assert_eq!(world.machine.access(0x123, Access::Write), None);
+    assert!(EntryIndex::all().all(|i| world.machine.read_entry(page, i) == 0));
+}
+
+#[test]
+fn random_allocation_keeps_every_frame_accounted_for() {
+    let world = World::new();
+    let domain = world.domain(1, FRAMES);
+    let free = world.frames.free().get();
+    let mut state = 7;
+    let mut held: Vec<(Mfn, u8)> = Vec::new();
+    for _ in 0..5000 {
+        state = next_random(state);
+        let order = u8::try_from(state >> 60).unwrap() % 6;
+        if state >> 40 & 1 == 0 || held.is_empty() {
+            if let Ok(first) = world.allocate(&domain, order) {
+                assert!(first.get().is_multiple_of(1 << order));
+                held.push((first, order));
+            }
+        } else {
+            let at = usize::try_from(state >> 45).unwrap() % held.len();
+            let (first, order) = held.swap_remove(at);
+            for number in first.get()..first.get() + (1 << order) {
+                assert_eq!(world.ram().end_allocation(domain.owner(), number), Ok(()));
+            }
+        }
+        let used: u64 = held.iter().map(|&(_, order)| 1 << order).sum();
+        assert_eq!(world.frames.free().get() + used, free);
+        let mut frames: Vec<u64> = held
+            .iter()
+            .flat_map(|&(first, order)| first.get()..first.get() + (1 << order))
+            .collect();
+        frames.sort_unstable();
+        frames.dedup();
+        assert_eq!(frames.len(), usize::try_from(used).unwrap());
+    }
+}
+
+#[test]
+fn an_address_limit_is_honoured() {
+    let world = World::new();
+    let low = world.ram().allocate(3, 0x60).unwrap();
+    assert!(low.first().get() < 0x60);
+    let two = [0; 2].map(|_| world.ram().allocate(5, 0x60).unwrap());
+    assert_eq!(
+        world.ram().allocate(5, 0x60).unwrap_err(),
+        AllocError::NoMemory
+    );
+    drop(two);
+    assert!(world.ram().allocate(5, 0x60).is_ok());
+}
+
+#[test]
+fn each_domain_sees_only_its_own_numbers() {
+    let world = World::new();
+    let (a, b) = (world.domain(1, 100), world.domain(2, 100));
+    let mfn = world.allocate(&a, 0).unwrap();
+    assert_eq!(world.ram().pfn(a.owner(), mfn), Pfn::NONE);
+    assert_eq!(world.ram().set_pfn(a.owner(), mfn, Pfn::new(42)), Ok(()));
+    assert_eq!(world.ram().pfn(a.owner(), mfn), Pfn::new(42));
+    assert_eq!(world.ram().pfn(b.owner(), mfn), Pfn::NONE);
+    assert_ne!(
+        world.frames.view_slot(a.owner()),
+        world.frames.view_slot(b.owner())
+    );
+    assert_eq!(world.ram().end_allocation(a.owner(), mfn.get()), Ok(()));
+    assert_eq!(world.ram().pfn(a.owner(), mfn), Pfn::NONE);
+}
+
+#[test]
+fn a_view_is_read_by_guests_and_written_by_none() {
+    let world = World::new();
+    let a = world.domain(1, 100);
+    let root = world.allocate(&a, 0).unwrap();
+    let mfn = world.allocate(&a, 0).unwrap();
+    let slot = EntryIndex::new(256).unwrap();
+    world
+        .machine
+        .write_entry(root, slot, world.frames.view_slot(a.owner()));
+    world.ram().load_root(root, RootFlush::All);
+    let base = 0xffff_8000_0000_0000;
+    let mut bytes = [0; 8];
+    assert_eq!(
+        world.machine.copy_in(base + mfn.get() * 8, &mut bytes),
+        Ok(())
+    );
+    assert_eq!(bytes, [0xff; 8]);
+    a.account(&world.frames)
+        .unwrap()
+        .set_dirty(world.machine.cpu_id());
+    assert_eq!(world.ram().set_pfn(a.owner(), mfn, Pfn::new(9)), Ok(()));
+    assert_eq!(
+        world.machine.copy_in(base + mfn.get() * 8, &mut bytes),
+        Ok(())
+    );
+    assert_eq!(u64::from_le_bytes(bytes), 9);
+    assert!(
+        world
+            .machine
+            .copy_out(base + mfn.get() * 8, &bytes)
+            .is_err()
+    );
+}
+
+#[test]
+fn a_view_is_freed_whole() {
+    let world = World::new();
+    let free = world.frames.free();
+    let a = world.domain(1, 1000);
+    let mfns = [0; 40].map(|_| world.allocate(&a, 0).unwrap());
+    for mfn in mfns {
+        assert_eq!(world.ram().set_pfn(a.owner(), mfn, Pfn::new(1)), Ok(()));
+    }
+    assert!(!world.frames.close_account(a.owner()));
+    for mfn in mfns {
+        assert_eq!(world.ram().end_allocation(a.owner(), mfn.get()), Ok(()));
+    }
+    assert!(a.account(&world.frames).unwrap().overhead() > Frames::new(1));
+    while !world.ram().drop_view_step(a.owner()) {}
+    assert!(world.frames.close_account(a.owner()));
+    assert_eq!(world.frames.free(), free);
+}
+
+#[test]
+fn special_pages_end_once_and_are_no_ordinary_ram() {
+    let world = World::new();
+    let a = world.domain(1, 1);
+    let free = world.frames.free();
+    let page = world.ram().allocate_special(a.owner()).unwrap();
+    assert!(world.ram().end_allocation(a.owner(), page.get()).is_err());
+    assert!(world.ram().steal(a.owner(), page.get()).is_err());
+    assert_eq!(a.account(&world.frames).unwrap().total(), Frames::new(0));
+    assert!(world.ram().end_sharing(a.owner(), page));
+    assert!(!world.ram().end_sharing(a.owner(), page));
+    assert_eq!(world.frames.free(), free);
+}
+
+#[test]
+fn a_stolen_frame_is_given_back_unless_it_is_freed() {
+    let world = World::new();
+    let a = world.domain(1, 10);
+    let mfn = world.allocate(&a, 0).unwrap();
+    let account = a.account(&world.frames).unwrap();
+    drop(world.ram().steal(a.owner(), mfn.get()).unwrap());
+    assert_eq!(world.frames.holding(mfn).owner, a.owner());
+    world.ram().steal(a.owner(), mfn.get()).unwrap().free();
+    assert_eq!(world.frames.holding(mfn).count, 0);
+    assert_eq!(
+        account.total(),
+        Frames::new(1),
+        "the charge waits for the replacement"
+    );
+}

@@ -1,0 +1,342 @@
+//! References as values: what is dropped without being recorded goes back by itself.
+//!
+//! [`FrameRef`] is one general reference, [`WritableRef`] one of the writable type on top. `record` turns a token into a
+//! fact (an entry, a grant, a root) and `adopt` turns the fact back into a token: the two ways between a count and what
+//! stands for it.
+
+use core::fmt;
+use core::mem;
+use thiserror::Error;
+
+use crate::ids::Mfn;
+use crate::machine::Machine;
+
+use super::account::AccountError;
+use super::owner::{OwnerId, TakeError};
+use super::pool::AllocError;
+use super::table::Ram;
+use super::types::{FrameType, Released, Taken, TypeConflict};
+
+/// Why there is no reference.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum ReferenceError {
+    /// No frame of the pool has this number.
+    #[error("no such frame")]
+    NoFrame,
+    /// The frame is free, somebody else's, or its owner is being destroyed.
+    #[error("the frame is not the expected owner's")]
+    NotOwned,
+    /// The frame is in use as something else.
+    #[error("the frame is in use as something else")]
+    InUse,
+    /// A count is at its limit.
+    #[error("a count of the frame is at its limit")]
+    Full,
+}
+
+impl From<TakeError> for ReferenceError {
+    fn from(error: TakeError) -> Self {
+        match error {
+            TakeError::NotOwned => Self::NotOwned,
+            TakeError::Full => Self::Full,
+        }
+    }
+}
+
+impl From<TypeConflict> for ReferenceError {
+    fn from(error: TypeConflict) -> Self {
+        match error {
+            TypeConflict::InUse | TypeConflict::Changing => Self::InUse,
+            TypeConflict::Full => Self::Full,
+        }
+    }
+}
+
+/// One general reference.
+#[must_use]
+pub struct FrameRef<'a, M: Machine> {
+    ram: Ram<'a, M>,
+    mfn: Mfn,
+}
+
+/// One general reference and one of the writable type.
+#[must_use]
+pub struct WritableRef<'a, M: Machine> {
+    ram: Ram<'a, M>,
+    mfn: Mfn,
+}
+
+impl<'a, M: Machine> Ram<'a, M> {
+    /// Takes a general reference on `owner`'s frame of this number.
+    ///
+    /// # Errors
+    /// [`ReferenceError`]: nothing was taken.
+    pub fn reference(self, owner: OwnerId, number: u64) -> Result<FrameRef<'a, M>, ReferenceError> {
+        let mfn = self.frames.lookup(number).ok_or(ReferenceError::NoFrame)?;
+        if self
+            .frames
+            .account(owner)
+            .is_some_and(super::Account::is_dying)
+        {
+            return Err(ReferenceError::NotOwned);
+        }
+        self.frames.frame(mfn).owner.take(owner)?;
+        Ok(FrameRef { ram: self, mfn })
+    }
+
+    /// A page of zeros that the hypervisor shares with `owner`: it stays writable data until [`Self::end_sharing`].
+    ///
+    /// # Errors
+    /// [`AllocError`]: no frame was given.
+    pub fn allocate_special(self, owner: OwnerId) -> Result<Mfn, AllocError> {
+        let account = self.frames.account(owner).ok_or(AccountError::NoSlot)?;
+        let mfn = self.allocate_one()?.assign_special(owner);
+        account.add_special();
+        let frame = self.frames.frame(mfn);
+        // A scrubbed frame has no type and is in no TLB: the writable type needs no flush.
+        if frame.types.take(FrameType::Writable).is_ok() {
+            frame.types.finish();
+        }
+        Ok(mfn)
+    }
+
+    /// Stops sharing a page; it is freed when the last mapping goes. False if it was not shared with `owner`.
+    pub fn end_sharing(self, owner: OwnerId, mfn: Mfn) -> bool {
+        let ended = self.frames.frame(mfn).owner.end_sharing(owner);
+        if ended {
+            drop(WritableRef::adopt(self, mfn));
+        }
+        ended
+    }
+
+    /// Ends `owner`'s allocation of a frame of its own RAM (I6). A second time it changes nothing.
+    ///
+    /// # Errors
+    /// [`ReferenceError`]: not own, ordinary RAM.
+    pub fn end_allocation(self, owner: OwnerId, number: u64) -> Result<(), ReferenceError> {
+        let mfn = self.frames.lookup(number).ok_or(ReferenceError::NoFrame)?;
+        if self.frames.frame(mfn).owner.end_allocation(owner)? {
+            self.give_back(mfn);
+        }
+        Ok(())
+    }
+
+    /// Takes `owner`'s frame out of use, if nothing but the allocation refers to it; it stays charged.
+    ///
+    /// # Errors
+    /// [`ReferenceError`]: not own, ordinary, idle RAM.
+    pub fn steal(self, owner: OwnerId, number: u64) -> Result<Stolen<'a, M>, ReferenceError> {
+        let mfn = self.frames.lookup(number).ok_or(ReferenceError::NoFrame)?;
+        if !self.frames.frame(mfn).owner.steal(owner) {
+            return Err(ReferenceError::InUse);
+        }
+        Ok(Stolen {
+            ram: self,
+            mfn,
+            owner,
+        })
+    }
+
+    /// Makes the writable type safe to use, after it was published and before anyone relies on it (I15).
+    pub(crate) fn settle(self, mfn: Mfn) {
+        let frame = self.frames.frame(mfn);
+        if let Some(account) = self.frames.account(frame.owner.load().owner) {
+            self.flush_stale(account.dirty(), frame.stamp.load());
+        }
+    }
+
+    /// Takes a type reference on a frame on which the caller has a general one.
+    pub(crate) fn take_type(self, mfn: Mfn, kind: FrameType) -> Result<Taken, TypeConflict> {
+        self.frames.frame(mfn).types.take(kind)
+    }
+
+    /// Gives back a type reference.
+    pub(crate) fn release_type(self, mfn: Mfn) -> Released {
+        let frame = self.frames.frame(mfn);
+        frame
+            .types
+            .release(|| frame.stamp.set_now(self.frames.clock()))
+    }
+
+    /// The change of a frame is complete: its entries hold their references.
+    pub(crate) fn finish_change(self, mfn: Mfn) {
+        self.frames.frame(mfn).types.finish();
+    }
+
+    /// The change of a frame stops between two steps.
+    pub(crate) fn park_change(self, mfn: Mfn, index: u16) {
+        self.frames.frame(mfn).types.park(index);
+    }
+
+    /// Takes up an interrupted change of a table, to take it down.
+    pub(crate) fn resume_change(self, mfn: Mfn, level: crate::ids::Level) -> Option<u16> {
+        self.frames.frame(mfn).types.resume(level)
+    }
+
+    /// The changing frame has lost its type: its entries hold nothing any more.
+    pub(crate) fn clear_type(self, mfn: Mfn) {
+        let frame = self.frames.frame(mfn);
+        frame.stamp.set_now(self.frames.clock());
+        frame.types.clear();
+    }
+
+    /// Sets a frame's pin, which takes over the caller's references. False if it was set.
+    pub(crate) fn set_pin(self, mfn: Mfn) -> bool {
+        self.frames.frame(mfn).types.pin()
+    }
+
+    /// Clears a frame's pin, whose references are then the caller's. False if it was not set.
+    pub(crate) fn clear_pin(self, mfn: Mfn) -> bool {
+        self.frames.frame(mfn).types.unpin()
+    }
+
+    /// Gives back a general reference; the last one frees the frame.
+    pub(crate) fn give_back(self, mfn: Mfn) {
+        if self.frames.frame(mfn).owner.give_back() {
+            self.retire(mfn);
+        }
+    }
+
+    /// A frame without references: takes it off its owner's books and on the way to the pool.
+    #[cold]
+    fn retire(self, mfn: Mfn) {
+        let frame = self.frames.frame(mfn);
+        let holding = frame.owner.load();
+        let account = self.frames.account(holding.owner);
+        if account.is_some() {
+            self.clear_pfn(holding.owner, mfn);
+        }
+        frame.types.reset();
+        frame.stamp.set_now(self.frames.clock());
+        frame.owner.set_free();
+        self.frames.push_freed(mfn);
+        // Last: a domain whose totals are 0 may lose its M2P view and its account.
+        if let Some(account) = account {
+            if holding.special {
+                account.remove_special();
+            } else {
+                account.discharge(1);
+            }
+        }
+    }
+}
+
+impl<'a, M: Machine> FrameRef<'a, M> {
+    /// The token of a recorded reference, which is no longer recorded.
+    pub fn adopt(ram: Ram<'a, M>, mfn: Mfn) -> Self {
+        Self { ram, mfn }
+    }
+
+    /// The frame.
+    #[must_use]
+    pub fn mfn(&self) -> Mfn {
+        self.mfn
+    }
+
+    /// The reference is recorded elsewhere from now on.
+    pub fn record(self) -> Mfn {
+        let mfn = self.mfn;
+        mem::forget(self);
+        mfn
+    }
+
+    /// Takes the writable type as well.
+    ///
+    /// # Errors
+    /// [`ReferenceError::InUse`] or [`ReferenceError::Full`]; the general reference is gone too.
+    pub fn writable(self) -> Result<WritableRef<'a, M>, ReferenceError> {
+        let (ram, mfn) = (self.ram, self.mfn);
+        loop {
+            match ram.take_type(mfn, FrameType::Writable) {
+                Ok(Taken::Shared) => break,
+                Ok(Taken::Begun { .. } | Taken::Resumed { .. }) => {
+                    ram.settle(mfn);
+                    ram.finish_change(mfn);
+                    break;
+                }
+                // Another CPU flushes for this very type: it waits for nothing but that.
+                Err(TypeConflict::Changing) => ram.machine.relax(),
+                Err(error @ (TypeConflict::InUse | TypeConflict::Full)) => return Err(error.into()),
+            }
+        }
+        mem::forget(self);
+        Ok(WritableRef { ram, mfn })
+    }
+}
+
+impl<M: Machine> Drop for FrameRef<'_, M> {
+    fn drop(&mut self) {
+        self.ram.give_back(self.mfn);
+    }
+}
+
+impl<'a, M: Machine> WritableRef<'a, M> {
+    /// The token of two recorded references, which are no longer recorded.
+    pub fn adopt(ram: Ram<'a, M>, mfn: Mfn) -> Self {
+        Self { ram, mfn }
+    }
+
+    /// The frame.
+    #[must_use]
+    pub fn mfn(&self) -> Mfn {
+        self.mfn
+    }
+
+    /// The references are recorded elsewhere from now on.
+    pub fn record(self) -> Mfn {
+        let mfn = self.mfn;
+        mem::forget(self);
+        mfn
+    }
+}
+
+impl<M: Machine> Drop for WritableRef<'_, M> {
+    fn drop(&mut self) {
+        let released = self.ram.release_type(self.mfn);
+        debug_assert_eq!(released, Released::Done, "a writable frame is no table");
+        self.ram.give_back(self.mfn);
+    }
+}
+
+/// A frame taken out of use by an exchange; goes back to its owner if it is dropped.
+#[must_use]
+pub struct Stolen<'a, M: Machine> {
+    ram: Ram<'a, M>,
+    mfn: Mfn,
+    owner: OwnerId,
+}
+
+impl<M: Machine> Stolen<'_, M> {
+    /// Frees the frame. The owner's charge passes to the frame that replaces it.
+    pub fn free(self) {
+        let (ram, mfn) = (self.ram, self.mfn);
+        ram.clear_pfn(self.owner, mfn);
+        mem::forget(self);
+        // In custody it has no account: nothing is discharged.
+        ram.give_back(mfn);
+    }
+}
+
+impl<M: Machine> Drop for Stolen<'_, M> {
+    fn drop(&mut self) {
+        self.ram.frames.frame(self.mfn).owner.restore(self.owner);
+    }
+}
+
+impl<M: Machine> fmt::Debug for FrameRef<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FrameRef").field(&self.mfn).finish()
+    }
+}
+
+impl<M: Machine> fmt::Debug for WritableRef<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WritableRef").field(&self.mfn).finish()
+    }
+}
+
+impl<M: Machine> fmt::Debug for Stolen<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stolen").field(&self.mfn).finish()
+    }
+}
