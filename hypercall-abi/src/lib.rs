@@ -41,6 +41,7 @@ pub mod sched;
 pub mod segment;
 pub mod shared_info;
 pub mod start;
+pub mod table;
 pub mod time;
 pub mod trap;
 pub mod vcpu;
@@ -48,7 +49,7 @@ pub mod version;
 pub mod xenbus;
 
 pub use errno::Errno;
-pub use guest_ptr::{GuestPtr, GuestSlice};
+pub use guest_ptr::{GuestPtr, GuestSlice, In, InOut, Out};
 pub use ids::{RawDomId, RawGrantRef, RawMfn, RawPfn, RawPort};
 pub use layout::{Constant, Field, GuestLayout, Layout};
 pub use register::RegisterArgument;
