@@ -15,6 +15,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "docs"))]
+extern crate std;
+
 #[macro_use]
 mod layout;
 
@@ -22,6 +25,8 @@ pub mod assist;
 pub mod console;
 pub mod control;
 pub mod cpuid;
+#[cfg(any(test, feature = "docs"))]
+pub mod docs;
 pub mod elf_note;
 pub mod errno;
 pub mod event;
