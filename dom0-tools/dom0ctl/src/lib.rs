@@ -15,6 +15,7 @@ pub mod cpus;
 pub mod exit;
 pub mod image;
 pub mod output;
+pub mod schema;
 pub mod session;
 pub mod size;
 pub mod upload;

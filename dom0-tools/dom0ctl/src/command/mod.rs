@@ -19,7 +19,7 @@ pub mod unpause;
 pub mod vcpus;
 pub mod version;
 
-mod act;
+pub(crate) mod act;
 mod context;
 
 pub use context::Context;
