@@ -38,6 +38,7 @@ pub mod fake;
 pub mod frame;
 pub mod ids;
 pub mod machine;
+pub mod memory;
 pub mod sched;
 pub mod sync;
 pub mod vcpu;
