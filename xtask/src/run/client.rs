@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use dom0_protocol::progress::Phase;
 use dom0_protocol::request::{Console as ConsoleRequest, ConsoleMode};
 use dom0_protocol::{DomainSelector, Request};
 use dom0ctl::connect::Address;
@@ -12,6 +13,9 @@ use dom0ctl::output::Surface;
 use dom0ctl::session::{Call, Event};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
+
+/// How long dom0 may take to replay a console's scroll-back.
+const ATTACH: Duration = Duration::from_secs(30);
 
 /// A client of one machine.
 #[derive(Debug, Clone)]
@@ -108,8 +112,10 @@ impl Client {
             call,
             partial: String::new(),
             lines: Vec::new(),
+            live: false,
             ended: false,
         };
+        console.pass_scroll_back()?;
         talk(&mut console).with_context(|| format!("on the console of {domain}"))
     }
 }
@@ -120,10 +126,25 @@ pub(crate) struct Console<'a> {
     call: Call<'a>,
     partial: String,
     lines: Vec<String>,
+    /// Whether what comes is new, not scroll-back.
+    live: bool,
     ended: bool,
 }
 
 impl Console<'_> {
+    /// Passes over what the guest said before.
+    fn pass_scroll_back(&mut self) -> Result<()> {
+        let deadline = Instant::now() + ATTACH;
+        while !self.live {
+            if self.ended || !self.listen(deadline)? {
+                bail!("the console was not attached within {} s", ATTACH.as_secs());
+            }
+        }
+        self.lines.clear();
+        self.partial.clear();
+        Ok(())
+    }
+
     /// Types a line.
     pub(crate) fn say(&mut self, line: &str, limit: Duration) -> Result<()> {
         let deadline = Instant::now() + limit;
@@ -174,7 +195,8 @@ impl Console<'_> {
                 match event {
                     Event::Data(bytes) => self.take(&String::from_utf8_lossy(&bytes)),
                     Event::Done(_) => self.ended = true,
-                    Event::Window | Event::Progress(_) => {}
+                    Event::Progress(progress) => self.live |= progress.phase == Phase::Live,
+                    Event::Window => {}
                 }
                 return Ok(true);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::run::client::Console;
 
@@ -12,39 +12,57 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// One beat of the heartbeat.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
+/// What the heartbeat has seen since it was last asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// The longest distance between two beats.
+    pub(crate) longest: Duration,
+    /// How many beats there were.
+    pub(crate) beats: u64,
+}
+
 impl Console<'_> {
     /// The memory that the guest sees, in bytes.
     pub(crate) fn memory(&mut self) -> Result<u64> {
         self.say("mem", LIMIT)?;
-        self.hear("how much memory it has", LIMIT, |line| {
-            field(line, "memory", "KiB")
-        })
-        .map(|kib: u64| kib * 1024)
+        let kib = self.hear("how much memory it has", LIMIT, |line| {
+            line.split_once("memory: ")?
+                .1
+                .split_once(" KiB")?
+                .0
+                .parse::<u64>()
+                .ok()
+        })?;
+        Ok(kib * 1024)
     }
 
     /// The vCPUs that the guest sees online.
     pub(crate) fn cpus(&mut self) -> Result<u64> {
         self.say("cpus", LIMIT)?;
-        self.hear("how many vCPUs it has", LIMIT, |line| {
-            field(line, "cpus", "online")
-        })
+        // It lists one per line; the answer to the next command is the list's end.
+        self.say("uptime", LIMIT)?;
+        let mut online = 0;
+        self.hear("which vCPUs it has", LIMIT, |line| {
+            online += u64::from(line.contains("cpu ") && line.ends_with(": online"));
+            line.contains("uptime: ").then_some(())
+        })?;
+        Ok(online)
     }
 
-    /// Starts the heartbeat, or forgets what it has measured so far.
+    /// Starts the heartbeat.
     pub(crate) fn start_heartbeat(&mut self) -> Result<()> {
         self.say("gap start", LIMIT)?;
         self.hear("that its heart beats", LIMIT, |line| {
-            line.contains("gap: started").then_some(())
+            (line.contains("gap: started") || line.contains("gap: on already")).then_some(())
         })
     }
 
-    /// The longest distance between two beats since the start.
-    pub(crate) fn longest_gap(&mut self) -> Result<Duration> {
-        self.say("gap", LIMIT)?;
-        self.hear("its longest gap", LIMIT, |line| {
-            field(line, "longest", "us")
-        })
-        .map(Duration::from_micros)
+    /// What the heartbeat has seen; begins a new window.
+    pub(crate) fn heartbeat(&mut self) -> Result<Window> {
+        self.say("gap show", LIMIT)?;
+        let window = self.hear("its longest gap", LIMIT, window)?;
+        ensure!(window.beats > 0, "its heart did not beat");
+        Ok(window)
     }
 
     /// Stops the heartbeat.
@@ -56,19 +74,18 @@ impl Console<'_> {
     }
 }
 
-/// The number between the word `name` and the word `unit` of a line.
-fn field(line: &str, name: &str, unit: &str) -> Option<u64> {
-    let words: Vec<&str> = line
-        .split(|c: char| c.is_whitespace() || ",:;".contains(c))
-        .filter(|word| !word.is_empty())
-        .collect();
-    let [_, number, _] = words
-        .windows(3)
-        .find(|three| matches!(three, [a, _, c] if *a == name && *c == unit))?
-    else {
-        return None;
-    };
-    number.parse().ok()
+/// Reads `gap: longest 12.345 ms over 200 beats on 4 vcpus`.
+fn window(line: &str) -> Option<Window> {
+    let (longest, rest) = line
+        .split_once("gap: longest ")?
+        .1
+        .split_once(" ms over ")?;
+    let (whole, thousandths) = longest.split_once('.')?;
+    let micros = whole.parse::<u64>().ok()?.checked_mul(1000)? + thousandths.parse::<u64>().ok()?;
+    Some(Window {
+        longest: Duration::from_micros(micros),
+        beats: rest.split_once(" beats")?.0.parse().ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -76,13 +93,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_by_the_words_around_them() {
-        assert_eq!(
-            field("mem: memory 65536 KiB, free 1 KiB", "memory", "KiB"),
-            Some(65536)
-        );
-        assert_eq!(field("longest 12000 us", "longest", "us"), Some(12000));
-        assert_eq!(field("memory many KiB", "memory", "KiB"), None);
-        assert_eq!(field("", "memory", "KiB"), None);
+    fn the_longest_gap_is_read_from_its_line() {
+        let read =
+            window("demo> gap: longest 12.345 ms over 200 beats on 4 vcpus, user echoes 200");
+        let wanted = Window {
+            longest: Duration::from_micros(12_345),
+            beats: 200,
+        };
+        assert_eq!(read, Some(wanted));
+        assert_eq!(window("gap: started"), None);
+        assert_eq!(window("gap: longest many ms over few beats"), None);
     }
 }

@@ -100,10 +100,10 @@ impl<'a> View<'a> {
         change: impl FnOnce(&mut Console<'_>) -> Result<()>,
     ) -> Result<()> {
         self.guest(name, |console| {
-            let quiet = quiet_window(console)?;
             console.start_heartbeat()?;
+            let quiet = quiet_window(console)?;
             change(console)?;
-            let during = console.longest_gap()?;
+            let during = console.heartbeat()?.longest;
             // Looked at on both sides of the change: the host's own load comes and goes.
             let quiet = quiet.max(quiet_window(console)?);
             console.stop_heartbeat()?;
@@ -124,10 +124,10 @@ impl<'a> View<'a> {
     }
 }
 
+/// The longest gap while nothing changes; the window before it is forgotten.
 fn quiet_window(console: &mut Console<'_>) -> Result<Duration> {
-    console.start_heartbeat()?;
     std::thread::sleep(QUIET);
-    console.longest_gap()
+    Ok(console.heartbeat()?.longest)
 }
 
 fn millis(time: Duration) -> f64 {
