@@ -42,8 +42,9 @@ pub struct Cli {
 /// What all commands share.
 #[derive(Args, Debug)]
 pub struct Global {
-    /// Where dom0 is [default: the machine that was started last]
-    #[arg(long, global = true, value_name = "unix:PATH", env = "DOM0CTL_CONNECT")]
+    /// Where dom0 is [env: DOM0CTL_CONNECT] [default: the machine that was started last]
+    // Not clap's `env`: a caller of the library has its say between the option and the environment.
+    #[arg(long, global = true, value_name = "unix:PATH")]
     pub connect: Option<Address>,
     /// Print results, and errors, as JSON
     #[arg(long, global = true)]

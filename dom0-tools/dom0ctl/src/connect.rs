@@ -58,13 +58,26 @@ impl Address {
     }
 }
 
+const VARIABLE: &str = "DOM0CTL_CONNECT";
+
 const HINT: &str = "start a machine with `cargo xtask run`, or name its socket by --connect unix:PATH or DOM0CTL_CONNECT";
 
-/// The socket of the machine that was started last.
+/// What `DOM0CTL_CONNECT` names, else the socket of the machine that was started last.
 ///
 /// # Errors
-/// `cannot-connect` when there is none, or its directory belongs to somebody else.
-pub fn default_address() -> Result<Address> {
+/// `invalid-argument` when the variable is no address; `cannot-connect` when there is no machine, or its directory belongs to
+/// somebody else.
+pub fn from_environment() -> Result<Address> {
+    match std::env::var(VARIABLE) {
+        Ok(text) => text
+            .parse()
+            .map_err(|error| Failure::usage(format!("{VARIABLE}: {error}"), HINT)),
+        Err(std::env::VarError::NotPresent) => last_started(),
+        Err(error) => Err(Failure::usage(format!("{VARIABLE}: {error}"), HINT)),
+    }
+}
+
+fn last_started() -> Result<Address> {
     let mine = rustix::process::getuid().as_raw();
     let shared = PathBuf::from(format!("/tmp/paravane-{mine}"));
     let runtime =

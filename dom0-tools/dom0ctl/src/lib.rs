@@ -41,11 +41,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
     run_on(args, None, &mut surface)
 }
 
-/// Runs one command line on these streams; `default` is used where neither the command line nor the environment
-/// names a connection.
+/// Runs one command line on these streams. What it speaks to is what its `--connect` names, else `address`, else what the
+/// environment names, else the machine that was started last.
 pub fn run_on(
     args: impl IntoIterator<Item = OsString>,
-    default: Option<&Address>,
+    address: Option<&Address>,
     surface: &mut Surface<'_>,
 ) -> u8 {
     let args: Vec<OsString> = args.into_iter().collect();
@@ -56,7 +56,7 @@ pub fn run_on(
     let json = cli.global.json;
     let mut context = command::Context {
         json,
-        address: cli.global.connect.as_ref().or(default),
+        address: cli.global.connect.as_ref().or(address),
         surface,
     };
     match cli.command.run(&mut context) {

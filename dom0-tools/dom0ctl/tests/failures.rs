@@ -74,6 +74,13 @@ fn nobody_to_connect_to_is_7() {
 }
 
 #[test]
+fn an_address_in_the_environment_is_looked_at_too() {
+    let ended = run(program(&["list"]).env("DOM0CTL_CONNECT", "/run/s"));
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("DOM0CTL_CONNECT") && ended.err.contains("unix:PATH"));
+}
+
+#[test]
 fn a_machine_of_ones_own_is_found_below_the_runtime_directory() {
     let directory = tempfile::TempDir::new().unwrap();
     std::fs::create_dir_all(directory.path().join("paravane/latest")).unwrap();

@@ -1,6 +1,6 @@
 //! What a command runs with: the connection to make, the streams, the form of output.
 
-use crate::connect::{Address, default_address};
+use crate::connect::{Address, from_environment};
 use crate::exit::{Failure, Result};
 use crate::output::progress::Meter;
 use crate::output::{Report, Surface, json};
@@ -27,7 +27,7 @@ impl Context<'_, '_> {
     pub fn connect(&self) -> Result<Session> {
         match self.address {
             Some(address) => address.connect(),
-            None => default_address()?.connect(),
+            None => from_environment()?.connect(),
         }
     }
 
