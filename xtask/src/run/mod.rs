@@ -3,7 +3,7 @@
 //! With `--dom0 FILE` another kernel takes dom0's place: the serial line is its console and its end is the machine's.
 
 pub(crate) mod client;
-mod demo;
+pub(crate) mod demo;
 pub(crate) mod mux;
 pub(crate) mod options;
 pub(crate) mod place;
