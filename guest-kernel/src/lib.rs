@@ -55,15 +55,3 @@ pub mod trap;
 )]
 pub mod user;
 pub mod xenstore;
-
-/// Names the kernel's first function: `fn main(boot: &'static Boot)`.
-#[macro_export]
-macro_rules! entry {
-    ($main:path) => {
-        #[expect(unsafe_code, reason = "the library finds the function by this name")]
-        #[unsafe(no_mangle)]
-        fn guest_kernel_main(boot: &'static $crate::start::Boot) {
-            $main(boot);
-        }
-    };
-}
