@@ -180,7 +180,7 @@ fn a_bad_kernel_is_refused_before_anything_is_sent() {
     narrow[..6].copy_from_slice(b"\x7fELF\x01\x01");
     for (content, word) in [
         (&b""[..], "empty"),
-        (b"\x7fELF", "header"),
+        (b"\x7fELF", "truncated"),
         (b"#!/bin/sh", "neither"),
         (&narrow, "32-bit"),
     ] {

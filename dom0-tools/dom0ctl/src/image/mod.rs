@@ -5,8 +5,8 @@
 //! and before it is sent.
 
 mod bzimage;
-mod check;
 mod lzo;
+mod strip;
 mod unpack;
 
 pub use unpack::Format;
@@ -72,9 +72,9 @@ pub enum ImageError {
     /// Larger than [`LIMIT`].
     #[error("it is larger than 1GiB")]
     TooLarge,
-    /// The ELF is not for this machine, or not a kernel that can be started.
-    #[error("{0}")]
-    NotBootable(String),
+    /// It is an ELF file, but not a kernel that can be started.
+    #[error(transparent)]
+    NotBootable(#[from] kernel_image::ImageError),
 }
 
 /// Reads a kernel file and unpacks it.
@@ -117,7 +117,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A kernel's ELF from a file's bytes.
+/// A kernel's ELF from a file's bytes, without what is never loaded.
 ///
 /// # Errors
 /// [`ImageError`] when there is none in it.
@@ -136,8 +136,7 @@ pub fn unpack(bytes: Vec<u8>) -> core::result::Result<Vec<u8>, ImageError> {
             unpack::payload(payload, LIMIT)?
         }
     };
-    check::check(&kernel)?;
-    Ok(kernel)
+    Ok(strip::loadable_part(kernel)?)
 }
 
 fn is_elf(bytes: &[u8]) -> bool {

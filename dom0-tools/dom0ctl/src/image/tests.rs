@@ -3,13 +3,38 @@
 use super::*;
 use proptest::prelude::*;
 use std::io::Write;
+use std::sync::LazyLock;
 
-/// The least that passes for a kernel, followed by text that packs well.
+const LENGTH: usize = 40_000;
+
+/// A kernel with one segment, of text that packs well, and the notes that every kernel must have.
 fn kernel() -> Vec<u8> {
-    let mut elf = check::tests::smallest_kernel();
-    for line in 0..5000 {
-        elf.extend(format!("line {line} of a kernel that packs well\n").bytes());
+    let note = |kind: u32, text: &[u8; 8]| {
+        let words = [4, 8, kind].map(u32::to_le_bytes);
+        [words.as_flattened(), b"Xen\0", text].concat()
+    };
+    let notes = [note(5, b"xen-3.0\0"), note(8, b"generic\0")].concat();
+    let (start, length) = (176_u64, u64::try_from(LENGTH).unwrap());
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    elf.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    for word in [0x10_0000_u64, 64, 0] {
+        elf.extend(word.to_le_bytes());
     }
+    elf.extend([0, 0, 0, 0, 64, 0, 56, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    let segments = [
+        (1_u32, 0_u64, 0x10_0000, length),
+        (4, start, 0, u64::try_from(notes.len()).unwrap()),
+    ];
+    for (kind, offset, address, length) in segments {
+        elf.extend(kind.to_le_bytes());
+        elf.extend(7_u32.to_le_bytes());
+        for word in [offset, 0, address, length, length, 8] {
+            elf.extend(word.to_le_bytes());
+        }
+    }
+    elf.extend(notes);
+    let text = b"a kernel that packs rather well, ".repeat(LENGTH / 32);
+    elf.extend(&text[..LENGTH - elf.len()]);
     elf
 }
 
@@ -173,8 +198,8 @@ fn files_that_are_no_kernels_are_told_apart() {
     let says = |bytes: Vec<u8>| unpack(bytes).unwrap_err().to_string();
     assert!(says(vec![]).contains("empty"));
     assert!(says(b"#!/bin/sh\n".to_vec()).contains("neither"));
-    assert!(says(b"\x7fELF".to_vec()).contains("header"));
-    assert!(says(gzip(b"text")).contains("header"));
+    assert!(says(b"\x7fELF".to_vec()).contains("truncated"));
+    assert!(says(gzip(b"text")).contains("not an ELF"));
     assert!(says(bzimage(b"BZh9..\0\x10\0\0")).contains("bzip2"));
     assert!(says(bzimage(b"what is this")).contains("not known"));
     let mut old = bzimage(&kernel());
@@ -188,7 +213,27 @@ fn files_that_are_no_kernels_are_told_apart() {
     assert!(says(wide).contains("32-bit"));
     let mut arm = kernel();
     arm[18] = 183;
-    assert!(says(arm).contains("another machine"));
+    assert!(says(arm).contains("ELF machine 183"));
+}
+
+#[test]
+fn debug_information_is_left_at_home() {
+    let kernel = kernel();
+    let mut long = kernel.clone();
+    long.extend([0xdb; 5000]);
+    long[0x28..0x30].copy_from_slice(&u64::try_from(LENGTH).unwrap().to_le_bytes());
+    long[0x3a..0x40].copy_from_slice(&[64, 0, 3, 0, 1, 0]);
+    assert_eq!(unpack(long).unwrap(), kernel);
+}
+
+#[test]
+fn notes_behind_the_last_segment_keep_the_file_whole() {
+    let mut late = kernel();
+    let notes = late[176..224].to_vec();
+    late[176..224].fill(0);
+    late[128..136].copy_from_slice(&u64::try_from(LENGTH).unwrap().to_le_bytes());
+    late.extend(notes);
+    assert_eq!(unpack(late.clone()).unwrap(), late);
 }
 
 #[test]
@@ -203,8 +248,8 @@ proptest! {
 
     #[test]
     fn damaged_images_never_panic(which in 0usize..7, at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let kernel = kernel();
-        let mut file = bzimage(&all_formats(&kernel[..9000])[which].1);
+        static PACKED: LazyLock<Vec<(Format, Vec<u8>)>> = LazyLock::new(|| all_formats(&kernel()));
+        let mut file = bzimage(&PACKED[which].1);
         let at = at.index(file.len());
         file[at] = byte;
         drop(unpack(file));
