@@ -44,10 +44,10 @@ pub struct Cli {
 pub struct Global {
     /// Where dom0 is [env: DOM0CTL_CONNECT] [default: the machine that was started last]
     // Not clap's `env`: a caller of the library has its say between the option and the environment.
-    #[arg(long, global = true, value_name = "unix:PATH")]
+    #[arg(long, global = true, value_name = "unix:PATH", display_order = 900)]
     pub connect: Option<Address>,
     /// Print results, and errors, as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 901)]
     pub json: bool,
 }
 

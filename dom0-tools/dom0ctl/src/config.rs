@@ -40,7 +40,8 @@ pub struct Config {
     pub paused: Option<bool>,
 }
 
-const HINT: &str = "keys: name, kernel, ramdisk, cmdline, memory, max_memory, vcpus, max_vcpus, weight, cap, cpus, paused";
+const HINT: &str =
+    "keys are the options of `dom0ctl create`, with _ for -; sizes and lists of CPUs are in quotes";
 
 impl Config {
     /// Reads a file.
@@ -73,6 +74,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::io::Write;
 
     fn read(text: &str) -> core::result::Result<Config, String> {
@@ -133,6 +135,15 @@ mod tests {
         assert!(error.contains("\"64MiB\""), "{error}");
         let error = read("memory = '64'\n").unwrap_err();
         assert!(error.contains("64MiB"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn random_text_never_panics(text in "(name|vcpus|memory|cpus|=|'|\\[|\\]|\\{|\n| |[0-9]|MiB|.){0,60}") {
+            drop(toml::from_str::<Config>(&text));
+            drop(text.parse::<Size>());
+            drop(text.parse::<CpuList>());
+        }
     }
 
     #[test]

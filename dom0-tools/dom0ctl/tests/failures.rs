@@ -26,6 +26,24 @@ fn every_code_of_dom0_becomes_its_exit_code() {
 }
 
 #[test]
+fn the_protocol_document_lists_every_code_with_its_exit_code() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/control-protocol.md"
+    );
+    let document = std::fs::read_to_string(path).unwrap();
+    for code in ErrorCode::ALL {
+        let name = serde_json::to_value(code).unwrap();
+        let name = format!("`{}`", name.as_str().unwrap());
+        let row = format!("| {} | ", code.exit_code());
+        let listed = document
+            .lines()
+            .any(|line| line.starts_with(&row) && line.contains(&name));
+        assert!(listed, "{name} {row}");
+    }
+}
+
+#[test]
 fn a_refusal_names_what_was_needed_and_what_there_is() {
     let refusal = ErrorReply::new(
         ErrorCode::InsufficientMemory,
@@ -113,7 +131,7 @@ fn wrong_arguments_are_2_and_never_reach_dom0() {
             &["balloon", "web", "64MiB", "--no-wait", "--rollback"],
             "--rollback",
         ),
-        (&["vcpus", "web", "0"], "0"),
+        (&["vcpus", "web", "0"], "0 vCPUs"),
         (&["vcpus", "web", "-1"], "-1"),
         (&["vcpus", "web", "many"], "many"),
         (&["shutdown", "web", "--timeout", "3"], "--wait"),

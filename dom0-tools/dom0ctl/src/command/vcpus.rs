@@ -4,7 +4,7 @@ use super::Context;
 use super::balloon::wait;
 use super::context::unexpected;
 use crate::args::seconds;
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
 use crate::output::Report;
 use crate::output::units::span;
 use clap::Args;
@@ -20,7 +20,6 @@ pub struct Arguments {
     /// The domain, by name or number
     domain: DomainSelector,
     /// How many vCPUs are to be online
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     count: u32,
     /// How long to wait for the guest
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
@@ -52,6 +51,12 @@ impl Report for VcpusChanged {
 /// # Errors
 /// The refusals and shortfalls that the exit codes tell apart.
 pub fn run(arguments: Arguments, context: &mut Context<'_, '_>) -> Result<()> {
+    if arguments.count == 0 {
+        return Err(Failure::usage(
+            "a domain cannot have 0 vCPUs",
+            "`dom0ctl pause` stops all of them, `dom0ctl destroy` ends the domain",
+        ));
+    }
     let name = arguments.domain.to_string();
     let request = Request::Vcpus(Vcpus {
         domain: arguments.domain,
