@@ -7,7 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod mux;
 pub(crate) mod options;
 pub(crate) mod place;
-mod prompt;
+pub(crate) mod prompt;
 pub(crate) mod qemu;
 pub(crate) mod serial;
 pub(crate) mod stack;

@@ -53,7 +53,7 @@ pub(crate) fn run(stack: &mut Stack, client: &Client) -> Result<End> {
 }
 
 /// Splits a line into words as a shell would: by blanks, with quotes and backslashes.
-fn words(line: &str) -> Result<Vec<String>, &'static str> {
+pub(crate) fn words(line: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;

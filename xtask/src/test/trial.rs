@@ -35,8 +35,19 @@ pub(crate) struct Trial {
     pub(crate) machine: Machine,
     /// How long until the verdict.
     pub(crate) limit: Duration,
+    /// What is waited for.
+    pub(crate) wanted: Wanted,
     /// Whether the machine must power off by itself in order.
     pub(crate) ending: Ending,
+}
+
+/// What ends the waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A test kernel's verdict.
+    Verdict,
+    /// A line with these words, which is all that is asked.
+    Line(&'static str),
 }
 
 /// What follows the verdict.
@@ -124,14 +135,21 @@ pub(crate) fn run(workspace: &Workspace, trial: &Trial) -> Result<Verdict> {
     let mut running = trial.machine.start(&log, Echo::Quiet, Input::None)?;
     let explain = |what: String, line: &str| explain(&what, &log, line);
     let line = running.line().to_owned();
+    let mark = match trial.wanted {
+        Wanted::Verdict => MARK,
+        Wanted::Line(words) => words,
+    };
     let said = running
         .serial()
-        .wait_for(trial.limit, |line| line.contains(MARK));
-    let judged = said.and_then(|_| verdict(&running.serial().lines()));
+        .wait_for(trial.limit, |line| line.contains(mark));
+    let judged = said.and_then(|_| match trial.wanted {
+        Wanted::Verdict => verdict(&running.serial().lines()),
+        Wanted::Line(_) => Some(Verdict::Success),
+    });
     let Some(verdict) = judged else {
         let what = match running.wait(GRACE)? {
-            End::No => format!("no verdict within {} s", trial.limit.as_secs()),
-            end @ (End::Code(_) | End::Signal) => format!("no verdict: {}", end.describe()),
+            End::No => format!("no `{mark}` within {} s", trial.limit.as_secs()),
+            end @ (End::Code(_) | End::Signal) => format!("no `{mark}`: {}", end.describe()),
         };
         bail!(explain(what, &line));
     };

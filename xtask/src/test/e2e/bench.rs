@@ -1,6 +1,6 @@
 //! A machine under test, and the cases that are tried on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -114,6 +114,11 @@ impl<'s, 'w> Bench<'s, 'w> {
     /// The images.
     pub(crate) fn images(&self) -> &Images {
         &self.images
+    }
+
+    /// The top of the tree.
+    pub(crate) fn root(&self) -> &Path {
+        self.suite.workspace().root()
     }
 
     /// A file that a case may write.

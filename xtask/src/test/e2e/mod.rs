@@ -10,6 +10,7 @@ mod cuts;
 mod idle;
 mod input;
 mod neighbours;
+mod schemas;
 
 use std::path::Path;
 
@@ -50,6 +51,7 @@ pub(crate) fn churn(suite: &mut Suite<'_>) -> Result<()> {
     let mut bench = Bench::boot(suite, "churn", |machine| machine)?;
     bench.case("200 domains in a row leave no byte behind", churn::in_a_row);
     bench.case("16 domains at once", churn::at_once);
+    bench.case("JSON is as its schemas say", schemas::hold);
     bench.finish()
 }
 
