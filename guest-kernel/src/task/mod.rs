@@ -5,7 +5,6 @@
 //! way by [`yield_now`].
 
 mod queue;
-mod race;
 mod signal;
 
 use alloc::boxed::Box;
@@ -17,7 +16,6 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
 pub(crate) use queue::{accept_kicks, kick};
-pub use race::{Either, either};
 pub use signal::Signal;
 
 use crate::event::upcall;

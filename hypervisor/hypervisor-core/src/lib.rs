@@ -19,6 +19,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "fake"))]
 extern crate std;
 
+pub mod audit;
 pub mod domain;
 pub mod emulate;
 pub mod entry;
@@ -36,9 +37,10 @@ pub mod entry;
 )]
 pub mod fake;
 pub mod frame;
+pub mod guest;
 pub mod ids;
 pub mod machine;
-pub mod memory;
+pub mod paging;
 pub mod sched;
 pub mod sync;
 pub mod vcpu;

@@ -44,7 +44,7 @@ impl Place {
         };
         let path = base.join(&name);
         private_directory(&path)?;
-        child::remove_on_interrupt(&path, remove);
+        child::remove_on_interrupt(&path);
         let place = Self { path, base };
         let length = place.control().as_os_str().len();
         if length > LONGEST {
@@ -80,17 +80,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        remove(&self.path);
+        // What cannot be removed is swept by the next machine.
+        fs::remove_dir_all(&self.path).ok();
         child::keep_on_interrupt(&self.path);
-    }
-}
-
-/// Removes a machine's directory, and `latest` if it names this one. What cannot be removed is swept by the next machine.
-fn remove(path: &Path) {
-    fs::remove_dir_all(path).ok();
-    let latest = path.with_file_name("latest");
-    if fs::read_link(&latest).is_ok_and(|name| path.with_file_name(name) == path) {
-        fs::remove_file(latest).ok();
+        let latest = self.base.join("latest");
+        if fs::read_link(&latest).is_ok_and(|name| self.base.join(name) == self.path) {
+            fs::remove_file(latest).ok();
+        }
     }
 }
 

@@ -1,0 +1,115 @@
+//! Demotion: the last reference to a table is gone, and its entries give back what they held (pv-abi 4.2, 4.6).
+//!
+//! Entries are given back from the last to the first, so that a partial frame means the same in both directions: entries
+//! below the index hold their references. The entry *at* the index may be half done: its own table is partial then, and is
+//! finished first. That needs no flag: under the lock, a partial table at that place can only be half-done work, and
+//! finishing it is right whoever left it.
+
+use crate::ids::{EntryIndex, Level, Mfn};
+use crate::machine::Machine;
+
+use super::entry::Entry;
+use super::layout;
+use super::tables::{Step, Tables};
+
+impl<M: Machine> Tables<'_, M> {
+    /// Gives back a general and a type reference on a table. `Again`: it was the last one, and the frame is partial now,
+    /// holding the two itself.
+    pub(super) fn release_table(&self, mfn: Mfn, level: Level) -> Step<()> {
+        match self.ram.release_type(mfn) {
+            crate::frame::types::Released::Done => {
+                self.ram.give_back(mfn);
+                Step::Done(())
+            }
+            crate::frame::types::Released::LastOfTable => {
+                self.invalidate(mfn, level, EntryIndex::COUNT)
+            }
+        }
+    }
+
+    /// As [`Self::release_table`]; an interrupted demotion is noted in the vCPU.
+    pub(super) fn retire_table(&self, mfn: Mfn, level: Level) {
+        if self.release_table(mfn, level) == Step::Again {
+            self.pending.set(Some(mfn));
+        }
+    }
+
+    /// Goes on with the demotion that the vCPU has noted. Somebody else may have taken the frame over; then there is
+    /// nothing to do.
+    pub fn finish_pending(&self) -> Step<()> {
+        let Some(mfn) = self.pending.get(self.ram.frames) else {
+            return Step::Done(());
+        };
+        if self.demote_partial(mfn) == Step::Again {
+            return Step::Again;
+        }
+        self.pending.set(None);
+        Step::Done(())
+    }
+
+    /// Takes down a partial table of the domain, if the frame is one.
+    pub(super) fn demote_partial(&self, mfn: Mfn) -> Step<()> {
+        if !self.owns(mfn) {
+            return Step::Done(());
+        }
+        for level in Level::ALL {
+            if let Some(index) = self.ram.resume_change(mfn, level) {
+                return self.invalidate(mfn, level, index);
+            }
+        }
+        Step::Done(())
+    }
+
+    /// Takes down a changing table whose entries below `from` hold references, with one general reference of the caller.
+    pub(super) fn invalidate(&self, mfn: Mfn, level: Level, from: u16) -> Step<()> {
+        if self.finish_half_done(mfn, level, from) == Step::Again {
+            self.ram.park_change(mfn, from);
+            return Step::Again;
+        }
+        for index in EntryIndex::all().rev().filter(|index| index.get() < from) {
+            if level == Level::L4 && layout::is_hypervisor_slot(index) {
+                continue;
+            }
+            let entry = Entry(self.ram.machine.read_entry(mfn, index));
+            if !entry.is_present() {
+                continue;
+            }
+            let Some(below) = level.below() else {
+                self.drop_leaf(entry);
+                continue;
+            };
+            let child = self.ram.frames.lookup(entry.frame_number());
+            let released = child.map_or(Step::Done(()), |child| self.release_table(child, below));
+            let more = index.get() != 0;
+            if released == Step::Again || (more && self.ram.machine.preempt_due()) {
+                self.ram.park_change(mfn, index.get());
+                return Step::Again;
+            }
+        }
+        if level == Level::L4 {
+            // Nothing of the hypervisor stays in what becomes the guest's data.
+            layout::hypervisor_slots().for_each(|i| self.ram.machine.write_entry(mfn, i, 0));
+        }
+        self.ram.clear_type(mfn);
+        self.ram.give_back(mfn);
+        Step::Done(())
+    }
+
+    fn finish_half_done(&self, mfn: Mfn, level: Level, from: u16) -> Step<()> {
+        let (Some(index), Some(below)) = (EntryIndex::new(from), level.below()) else {
+            return Step::Done(());
+        };
+        if level == Level::L4 && layout::is_hypervisor_slot(index) {
+            return Step::Done(());
+        }
+        let entry = Entry(self.ram.machine.read_entry(mfn, index));
+        let child = self.ram.frames.lookup(entry.frame_number());
+        let Some(child) = child.filter(|&c| entry.is_present() && self.owns(c)) else {
+            return Step::Done(());
+        };
+        match self.ram.resume_change(child, below) {
+            Some(from) => self.invalidate(child, below, from),
+            None => Step::Done(()),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What a present L1 entry holds: a general reference on its frame, and a writable one if it has RW (I11). Device memory
+//! has no counts.
+
+use crate::frame::{FrameRef, Ram, ReferenceError, WritableRef};
+use crate::machine::Machine;
+
+use super::entry::Entry;
+use super::error::PagingError;
+use super::tables::{Source, Tables};
+
+/// The references of one L1 entry; given back when dropped.
+#[must_use]
+pub(super) enum Leaf<'a, M: Machine> {
+    /// Device memory.
+    Device,
+    /// A read-only mapping.
+    Read(FrameRef<'a, M>),
+    /// A writable mapping.
+    Write(WritableRef<'a, M>),
+}
+
+impl<'a, M: Machine> Leaf<'a, M> {
+    /// The references that a present entry held; it does not any more.
+    pub(super) fn adopt(ram: Ram<'a, M>, entry: Entry) -> Self {
+        match ram.frames.lookup(entry.frame_number()) {
+            None => Self::Device,
+            Some(mfn) if entry.is_writable() => Self::Write(WritableRef::adopt(ram, mfn)),
+            Some(mfn) => Self::Read(FrameRef::adopt(ram, mfn)),
+        }
+    }
+
+    /// The references belong to an entry from now on.
+    pub(super) fn record(self) {
+        match self {
+            Self::Device => {}
+            Self::Read(reference) => {
+                reference.record();
+            }
+            Self::Write(reference) => {
+                reference.record();
+            }
+        }
+    }
+}
+
+impl<'a, M: Machine> Tables<'a, M> {
+    /// Takes the references for a present, normalised L1 entry; gives them with the entry to store (pv-abi 4.3.4).
+    #[inline]
+    pub(super) fn leaf(
+        &self,
+        entry: Entry,
+        source: Source,
+    ) -> Result<(Entry, Leaf<'a, M>), PagingError> {
+        let owner = match source {
+            Source::Own => self.domain.owner(),
+            Source::Foreign(owner) => owner,
+            Source::Device => return self.device_leaf(entry),
+        };
+        let frame = match self.ram.reference(owner, entry.frame_number()) {
+            Ok(frame) => frame,
+            Err(ReferenceError::NoFrame) if source == Source::Own => {
+                return self.device_leaf(entry);
+            }
+            Err(_) => return Err(PagingError::NotOwned),
+        };
+        let entry = if entry.has_cache_bits() {
+            self.cached(entry, &frame)?
+        } else {
+            entry
+        };
+        if !entry.is_writable() {
+            return Ok((entry, Leaf::Read(frame)));
+        }
+        let writable = frame.writable().map_err(|_| PagingError::NotWritable)?;
+        Ok((entry, Leaf::Write(writable)))
+    }
+
+    /// RAM is always mapped write-back: memory that devices reach is coherent, and one attribute per frame leaves nothing
+    /// to flush when the frame changes hands (XSA-402).
+    #[cold]
+    fn cached(&self, entry: Entry, frame: &FrameRef<'_, M>) -> Result<Entry, PagingError> {
+        if self.ram.frames.holding(frame.mfn()).special {
+            return Err(PagingError::SharedPage);
+        }
+        Ok(entry.write_back())
+    }
+
+    #[cold]
+    fn device_leaf(&self, entry: Entry) -> Result<(Entry, Leaf<'a, M>), PagingError> {
+        let number = entry.frame_number();
+        if self.ram.frames.lookup(number).is_some() {
+            return Err(PagingError::NotOwned);
+        }
+        if entry.is_all_ones() {
+            return Err(PagingError::AllOnes);
+        }
+        if !self.domain.has_devices() || !self.ram.frames.is_device_memory(number) {
+            return Err(PagingError::NoDeviceRight);
+        }
+        Ok((entry.uncached(), Leaf::Device))
+    }
+
+    /// Gives back what a replaced L1 entry held. A mapping of somebody else's frame is out of all TLBs before its
+    /// reference goes (T5): the owner's own flushes do not cover this domain's CPUs.
+    #[inline]
+    pub(super) fn drop_leaf(&self, old: Entry) {
+        if !old.is_present() {
+            return;
+        }
+        let leaf = Leaf::adopt(self.ram, old);
+        if let Leaf::Read(_) | Leaf::Write(_) = leaf
+            && self
+                .ram
+                .frames
+                .lookup(old.frame_number())
+                .is_some_and(|mfn| !self.owns(mfn))
+            && let Some(account) = self.domain.account(self.ram.frames)
+        {
+            self.ram.flush_all(account.dirty());
+        }
+        drop(leaf);
+    }
+}

@@ -1,0 +1,104 @@
+//! One entry of a valid table changes (pv-abi 4.3.2): references first, then the store, then the old entry's references.
+
+use crate::ids::{EntryIndex, Level, Mfn};
+use crate::machine::Machine;
+
+use super::entry::{Entry, Exchange};
+use super::error::PagingError;
+use super::layout;
+use super::tables::{Source, Step, Tables};
+
+impl<M: Machine> Tables<'_, M> {
+    /// Changes an entry of a valid L1 table.
+    #[inline]
+    pub(super) fn update_leaf(
+        &self,
+        table: Mfn,
+        index: EntryIndex,
+        value: u64,
+        how: Exchange,
+        source: Source,
+    ) -> Result<(), PagingError> {
+        let new = Entry(value);
+        if !new.is_present() {
+            self.drop_leaf(self.exchange(table, index, new, how));
+            return Ok(());
+        }
+        let new = new.normalise(Level::L1, self.rights())?;
+        if new.holds_what(Entry(self.ram.machine.read_entry(table, index)), Level::L1) {
+            self.exchange(table, index, new, how);
+            return Ok(());
+        }
+        let (new, leaf) = self.leaf(new, source)?;
+        let old = self.exchange(table, index, new, how);
+        leaf.record();
+        self.drop_leaf(old);
+        Ok(())
+    }
+
+    /// Changes an entry of a valid table of level 2 and up. `Again`: the new table's promotion was interrupted, and nothing
+    /// has changed.
+    pub(super) fn update_table(
+        &self,
+        table: Mfn,
+        level: Level,
+        below: Level,
+        index: EntryIndex,
+        value: u64,
+        how: Exchange,
+    ) -> Result<Step<()>, PagingError> {
+        if level == Level::L4 && layout::is_hypervisor_slot(index) {
+            return Err(PagingError::HypervisorSlot);
+        }
+        let new = Entry(value);
+        if !new.is_present() {
+            let old = self.exchange(table, index, new, how);
+            self.drop_table_entry(old, below);
+            return Ok(Step::Done(()));
+        }
+        let new = new.normalise(level, self.rights())?;
+        if new.holds_what(Entry(self.ram.machine.read_entry(table, index)), level) {
+            self.exchange(table, index, new, how);
+            return Ok(Step::Done(()));
+        }
+        if self.take_table(new.frame_number(), below)? == Step::Again {
+            return Ok(Step::Again);
+        }
+        let old = self.exchange(table, index, new, how);
+        self.drop_table_entry(old, below);
+        Ok(Step::Done(()))
+    }
+
+    fn drop_table_entry(&self, old: Entry, below: Level) {
+        if old.is_present()
+            && let Some(child) = self.ram.frames.lookup(old.frame_number())
+        {
+            self.retire_table(child, below);
+        }
+    }
+
+    /// Stores an entry; gives what was really there (I22).
+    #[inline]
+    pub(super) fn exchange(
+        &self,
+        table: Mfn,
+        index: EntryIndex,
+        new: Entry,
+        how: Exchange,
+    ) -> Entry {
+        let machine = self.ram.machine;
+        match how {
+            Exchange::Plain => Entry(machine.swap_entry(table, index, new.0)),
+            Exchange::KeepAccessedDirty => {
+                let mut old = machine.read_entry(table, index);
+                loop {
+                    let kept = new.0 | Entry(old).accessed_dirty();
+                    match machine.compare_exchange_entry(table, index, old, kept) {
+                        Ok(_) => return Entry(old),
+                        Err(now) => old = now,
+                    }
+                }
+            }
+        }
+    }
+}

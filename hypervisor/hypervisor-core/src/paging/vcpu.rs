@@ -1,0 +1,119 @@
+//! What a vCPU holds of its domain's frames: roots, descriptor pages, and an unfinished demotion.
+//!
+//! Each slot that names a frame stands for the references said beside it. Slots change only by the vCPU itself or, once it
+//! never runs again, by teardown; they are atomic so that the audit may read them from anywhere.
+
+use crate::frame::FrameTable;
+use crate::ids::Mfn;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Pages of the GDT that are the guest's.
+pub const GDT_PAGES: usize = 14;
+/// Pages of the LDT.
+pub const LDT_PAGES: usize = 16;
+
+/// A frame's number, or none. Frame 0 is never in the pool.
+#[derive(Debug, Default)]
+pub struct FrameSlot(AtomicU64);
+
+impl FrameSlot {
+    /// The frame.
+    #[must_use]
+    pub fn get(&self, frames: &FrameTable) -> Option<Mfn> {
+        frames.lookup(self.0.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set(&self, mfn: Option<Mfn>) {
+        self.0.store(mfn.map_or(0, Mfn::get), Ordering::Release);
+    }
+
+    /// Empties the slot; the references it stood for are the caller's.
+    pub(crate) fn take(&self, frames: &FrameTable) -> Option<Mfn> {
+        frames.lookup(self.0.swap(0, Ordering::AcqRel))
+    }
+}
+
+/// The LDT as the guest set it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ldt {
+    /// Page-aligned linear address; 0 without entries.
+    pub base: u64,
+    /// 0..=8192.
+    pub entries: u16,
+}
+
+/// A vCPU's hold on memory.
+#[derive(Debug, Default)]
+pub struct VcpuMemory {
+    /// A general and an L4 reference.
+    pub(crate) kernel_root: FrameSlot,
+    /// A general and an L4 reference.
+    pub(crate) user_root: FrameSlot,
+    /// A general and a descriptor reference each.
+    pub(crate) gdt: [FrameSlot; GDT_PAGES],
+    pub(crate) gdt_entries: AtomicU64,
+    /// A general and a descriptor reference each: pages of the LDT that the CPU has asked for.
+    pub(crate) ldt: [FrameSlot; LDT_PAGES],
+    pub(crate) ldt_base: AtomicU64,
+    pub(crate) ldt_entries: AtomicU64,
+    /// A table whose taking down was interrupted. A hint: the partial frame holds its references itself.
+    pub(crate) pending: FrameSlot,
+}
+
+impl VcpuMemory {
+    /// A vCPU that holds nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The root of guest kernel mode.
+    #[must_use]
+    pub fn kernel_root(&self, frames: &FrameTable) -> Option<Mfn> {
+        self.kernel_root.get(frames)
+    }
+
+    /// The root of guest user mode.
+    #[must_use]
+    pub fn user_root(&self, frames: &FrameTable) -> Option<Mfn> {
+        self.user_root.get(frames)
+    }
+
+    /// Entries of the guest's GDT: 0..=7168. What reads descriptors checks it first (XSA-298).
+    #[must_use]
+    pub fn gdt_entries(&self) -> u64 {
+        self.gdt_entries.load(Ordering::Relaxed)
+    }
+
+    /// The frames of the guest's GDT, in order.
+    pub fn gdt_frames<'a>(&'a self, frames: &'a FrameTable) -> impl Iterator<Item = Option<Mfn>> {
+        self.gdt.iter().map(|slot| slot.get(frames))
+    }
+
+    /// The LDT as the guest set it.
+    #[must_use]
+    pub fn ldt(&self) -> Ldt {
+        Ldt {
+            base: self.ldt_base.load(Ordering::Relaxed),
+            entries: u16::try_from(self.ldt_entries.load(Ordering::Relaxed)).unwrap_or(0),
+        }
+    }
+
+    /// Calls `held` with each root, for the recount.
+    pub(crate) fn for_each_root(&self, frames: &FrameTable, held: &mut dyn FnMut(Mfn)) {
+        let roots = [&self.kernel_root, &self.user_root];
+        roots
+            .iter()
+            .filter_map(|slot| slot.get(frames))
+            .for_each(held);
+    }
+
+    /// Calls `held` with each descriptor page, for the recount.
+    pub(crate) fn for_each_descriptor_page(&self, frames: &FrameTable, held: &mut dyn FnMut(Mfn)) {
+        self.gdt
+            .iter()
+            .chain(&self.ldt)
+            .filter_map(|slot| slot.get(frames))
+            .for_each(held);
+    }
+}
