@@ -20,10 +20,13 @@
 
 extern crate alloc;
 
+pub mod balloon;
 pub mod console;
 pub mod event;
+pub mod grant;
 #[expect(unsafe_code, reason = "a global allocator is unsafe to implement")]
 pub mod heap;
+pub mod hotplug;
 #[expect(
     unsafe_code,
     reason = "hypercalls are instructions that the compiler cannot check"
@@ -46,15 +49,9 @@ pub mod task;
 pub mod timer;
 #[expect(unsafe_code, reason = "entry and exit of exceptions")]
 pub mod trap;
-
-/// Names the kernel's first function: `fn main(boot: &'static Boot)`.
-#[macro_export]
-macro_rules! entry {
-    ($main:path) => {
-        #[expect(unsafe_code, reason = "the library finds the function by this name")]
-        #[unsafe(no_mangle)]
-        fn guest_kernel_main(boot: &'static $crate::start::Boot) {
-            $main(boot);
-        }
-    };
-}
+#[expect(
+    unsafe_code,
+    reason = "user mode runs on registers and pages made here"
+)]
+pub mod user;
+pub mod xenstore;

@@ -109,6 +109,31 @@ impl<T> Clone for GuestSlice<T> {
 
 impl<T> Copy for GuestSlice<T> {}
 
+macro_rules! direction {
+    ($($(#[$meta:meta])* $name:ident;)*) => {$(
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $name<T>(pub GuestPtr<T>);
+
+        impl<T> Clone for $name<T> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<T> Copy for $name<T> {}
+    )*};
+}
+
+direction! {
+    /// Address of a `T` that the call reads, once.
+    In;
+    /// Address of a `T` that the call reads, once, and on success writes back, once.
+    InOut;
+    /// Address of a `T` that the call writes, on success.
+    Out;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,8 @@
 /// One field of a structure, as C calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
+    /// The field's name here.
+    pub name: &'static str,
     /// The field as a C designator, for example `console.domU.mfn`; empty if C has none.
     pub c_name: &'static str,
     /// Distance from the structure's start, in bytes.
@@ -62,6 +64,7 @@ macro_rules! layout {
                 c_name: $c_type,
                 size: $size,
                 fields: &[$($crate::layout::Field {
+                    name: stringify!($field),
                     c_name: layout!(@name $field $(= $c_field)?),
                     offset: $offset,
                 }),*],

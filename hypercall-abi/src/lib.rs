@@ -15,6 +15,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "docs"))]
+extern crate std;
+
 #[macro_use]
 mod layout;
 
@@ -22,6 +25,8 @@ pub mod assist;
 pub mod console;
 pub mod control;
 pub mod cpuid;
+#[cfg(any(test, feature = "docs"))]
+pub mod docs;
 pub mod elf_note;
 pub mod errno;
 pub mod event;
@@ -41,6 +46,7 @@ pub mod sched;
 pub mod segment;
 pub mod shared_info;
 pub mod start;
+pub mod table;
 pub mod time;
 pub mod trap;
 pub mod vcpu;
@@ -48,7 +54,7 @@ pub mod version;
 pub mod xenbus;
 
 pub use errno::Errno;
-pub use guest_ptr::{GuestPtr, GuestSlice};
+pub use guest_ptr::{GuestPtr, GuestSlice, In, InOut, Out};
 pub use ids::{RawDomId, RawGrantRef, RawMfn, RawPfn, RawPort};
 pub use layout::{Constant, Field, GuestLayout, Layout};
 pub use register::RegisterArgument;

@@ -3,8 +3,9 @@
 //! Arguments narrower than 64 bits are truncated to their type; what stands above them in the register is ignored, never
 //! refused: compilers leave there whatever was.
 
-use crate::guest_ptr::GuestPtr;
+use crate::guest_ptr::{GuestPtr, In, InOut, Out};
 use crate::ids::{RawDomId, RawMfn, RawPfn, RawPort};
+use crate::mmu::RawEntry;
 
 /// A type that can be an argument of a hypercall.
 pub trait RegisterArgument: Copy {
@@ -75,7 +76,13 @@ macro_rules! newtype_argument {
     )*};
 }
 
-newtype_argument!(RawMfn(u64), RawPfn(u64), RawPort(u32), RawDomId(u16));
+newtype_argument!(
+    RawMfn(u64),
+    RawPfn(u64),
+    RawEntry(u64),
+    RawPort(u32),
+    RawDomId(u16)
+);
 
 impl<T> RegisterArgument for GuestPtr<T> {
     fn from_register(register: u64) -> Self {
@@ -86,6 +93,22 @@ impl<T> RegisterArgument for GuestPtr<T> {
         self.address()
     }
 }
+
+macro_rules! direction_argument {
+    ($($type:ident),*) => {$(
+        impl<T> RegisterArgument for $type<T> {
+            fn from_register(register: u64) -> Self {
+                Self(GuestPtr::new(register))
+            }
+
+            fn to_register(self) -> u64 {
+                self.0.address()
+            }
+        }
+    )*};
+}
+
+direction_argument!(In, InOut, Out);
 
 #[cfg(test)]
 mod tests {

@@ -114,6 +114,12 @@ constants! {
     XENFEAT_HIGHMEM_ASSIST: u32 = 6 => "XENFEAT_highmem_assist";
     /// Grant maps keep the entry's available bits.
     XENFEAT_GNTTAB_MAP_AVAIL_BITS: u32 = 7 => "XENFEAT_gnttab_map_avail_bits";
+    /// HVM only.
+    XENFEAT_HVM_CALLBACK_VECTOR: u32 = 8 => "XENFEAT_hvm_callback_vector";
+    /// HVM only.
+    XENFEAT_HVM_SAFE_PVCLOCK: u32 = 9 => "XENFEAT_hvm_safe_pvclock";
+    /// HVM only.
+    XENFEAT_HVM_PIRQS: u32 = 10 => "XENFEAT_hvm_pirqs";
     /// The domain is the first one.
     XENFEAT_DOM0: u32 = 11 => "XENFEAT_dom0";
     /// `XENMEMF_vnode` is honoured.

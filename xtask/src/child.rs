@@ -3,7 +3,7 @@
 //! Each child leads its own process group, so that a Ctrl-C in the terminal reaches only this program, which then ends
 //! every group that it started, by id, and removes the directories that it had promised to remove.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
@@ -28,15 +28,15 @@ const UNINHERITED: [&str; 4] = [
 /// How often a child with a deadline is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Process groups that are alive, and directories to remove at an interrupt.
+/// Process groups that are alive, and directories that an interrupt shall remove, each with the way to do so.
 static LIVE: Mutex<Live> = Mutex::new(Live {
     groups: BTreeSet::new(),
-    directories: BTreeSet::new(),
+    directories: BTreeMap::new(),
 });
 
 struct Live {
     groups: BTreeSet<u32>,
-    directories: BTreeSet<PathBuf>,
+    directories: BTreeMap<PathBuf, fn(&Path)>,
 }
 
 fn live() -> MutexGuard<'static, Live> {
@@ -50,9 +50,8 @@ pub(crate) fn end_all_on_interrupt() -> Result<()> {
         for &group in &live.groups {
             end_group(group);
         }
-        for directory in &live.directories {
-            // Nobody is left to tell when it fails, and leaving it behind harms nothing.
-            fs::remove_dir_all(directory).ok();
+        for (directory, remove) in &live.directories {
+            remove(directory);
         }
         eprintln!("\ninterrupted");
         std::process::exit(130);
@@ -60,9 +59,9 @@ pub(crate) fn end_all_on_interrupt() -> Result<()> {
     .context("cannot install the interrupt handler")
 }
 
-/// Registers a directory that an interrupt shall remove.
-pub(crate) fn remove_on_interrupt(directory: &Path) {
-    live().directories.insert(directory.to_path_buf());
+/// Registers a directory that an interrupt shall remove, and how.
+pub(crate) fn remove_on_interrupt(directory: &Path, remove: fn(&Path)) {
+    live().directories.insert(directory.to_path_buf(), remove);
 }
 
 /// Takes a directory back out of [`remove_on_interrupt`].

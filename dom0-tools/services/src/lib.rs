@@ -8,7 +8,9 @@
 
 extern crate alloc;
 
+pub mod builder;
 pub mod console;
+pub mod control;
 mod domain_id;
 pub mod resources;
 pub mod shared_page;

@@ -118,26 +118,24 @@ impl Ring {
         }
     }
 
-    /// Waits until at most `left` bytes wait. Upcalls are masked (the lock around this), so the port's event is taken
-    /// here; its handler runs afterwards for what else the event meant.
+    /// Waits until at most `left` bytes wait. The port is masked meanwhile, so that no vCPU takes the event that this one
+    /// sleeps for; its handler runs afterwards for what else the event meant.
     fn wait_for(&mut self, left: usize) {
         self.flush();
-        let mut waited = false;
+        if self.waiting.len() <= left {
+            return;
+        }
+        let was_open = event::mask_port(self.port);
         while self.waiting.len() > left {
             event::clear(self.port);
-            if self.writer.space().is_ok_and(|space| space == 0) {
-                waited = true;
-                if sched::poll(self.port, 0).is_err() {
-                    break;
-                }
-            }
-            let before = self.waiting.len();
-            self.flush();
-            if self.waiting.len() == before && self.writer.space().is_err() {
-                break;
+            match self.writer.space() {
+                Ok(0) if sched::poll(self.port, 0).is_err() => break,
+                Ok(_) => self.flush(),
+                // A ring with impossible indices takes nothing any more.
+                Err(_) => break,
             }
         }
-        if waited {
+        if was_open {
             event::raise(self.port);
         }
     }

@@ -10,12 +10,14 @@ pub mod upcall;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use hypercall_abi::RawPort;
 pub use port::Port;
 
-use crate::sync::Lock;
+use crate::hypercall;
+use crate::smp::{MAX_VCPUS, VcpuId};
+use crate::sync::{Lock, PerVcpu};
 #[doc(no_inline)]
 pub use crate::task::Signal;
 
@@ -23,6 +25,32 @@ type Handler = Arc<dyn Fn() + Send + Sync>;
 
 /// Handlers by port.
 static HANDLERS: Lock<BTreeMap<u32, Handler>> = Lock::new(BTreeMap::new());
+
+/// The ports whose events come to each vCPU. The pending bits of all vCPUs share words: a vCPU that finds another's
+/// port pending leaves it to that one.
+static HOMES: PerVcpu<[AtomicU64; shared::WORD_BITS]> =
+    PerVcpu::new([const { [const { AtomicU64::new(0) }; shared::WORD_BITS] }; MAX_VCPUS]);
+
+/// Notes to which vCPU a port's events come from now on; to none for a port that is closed.
+fn set_home(port: RawPort, home: Option<VcpuId>) {
+    let Some((word, bit)) = place(port) else {
+        return;
+    };
+    for vcpu in (0..MAX_VCPUS).filter_map(VcpuId::new) {
+        if home == Some(vcpu) {
+            HOMES.of(vcpu)[word].fetch_or(bit, Ordering::SeqCst);
+        } else {
+            HOMES.of(vcpu)[word].fetch_and(!bit, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Closes a port for upcalls; says whether it was open.
+pub(crate) fn mask_port(port: RawPort) -> bool {
+    place(port).is_some_and(|(word, bit)| {
+        shared::page().mask[word].fetch_or(bit, Ordering::SeqCst) & bit == 0
+    })
+}
 
 /// Masks every port; each is opened when it gets its handler.
 pub(crate) fn init() {
@@ -55,13 +83,12 @@ pub(crate) fn clear(port: RawPort) {
     }
 }
 
-/// Makes a port pending on this vCPU, so that its handler runs once upcalls are open.
+/// Makes a port pending and opens it: its handler runs on the vCPU that its events come to.
 pub(crate) fn raise(port: RawPort) {
     if let Some((word, bit)) = place(port) {
-        let info = shared::vcpu_info();
         shared::page().pending[word].fetch_or(bit, Ordering::SeqCst);
-        info.pending_sel.fetch_or(1 << word, Ordering::SeqCst);
-        info.upcall_pending.store(1, Ordering::SeqCst);
+        // Only a number that can be no port is refused.
+        let _opened = hypercall::event::unmask(port);
     }
 }
 
@@ -72,8 +99,9 @@ pub(crate) fn dispatch() {
     while info.upcall_pending.swap(0, Ordering::SeqCst) != 0 {
         for word in bits(info.pending_sel.swap(0, Ordering::SeqCst)) {
             let page = shared::page();
-            let open =
-                page.pending[word].load(Ordering::SeqCst) & !page.mask[word].load(Ordering::SeqCst);
+            let open = page.pending[word].load(Ordering::SeqCst)
+                & !page.mask[word].load(Ordering::SeqCst)
+                & HOMES.here()[word].load(Ordering::SeqCst);
             for bit in bits(open) {
                 page.pending[word].fetch_and(!(1 << bit), Ordering::SeqCst);
                 run_handler(word * shared::WORD_BITS + bit);

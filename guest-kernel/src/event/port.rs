@@ -16,6 +16,12 @@ impl Port {
     /// Takes over a port that exists already, such as those in start_info.
     #[must_use]
     pub fn adopt(port: RawPort) -> Self {
+        Self::at_home(port, VcpuId::BOOT)
+    }
+
+    /// Takes a port over whose events come to `home`.
+    fn at_home(port: RawPort, home: VcpuId) -> Self {
+        super::set_home(port, Some(home));
         Self(port)
     }
 
@@ -24,7 +30,7 @@ impl Port {
     /// # Errors
     /// `ENOSPC` when no port is free.
     pub fn alloc_unbound(remote: RawDomId) -> Result<Self, Errno> {
-        hypercall::event::alloc_unbound(RawDomId::SELF, remote).map(Self)
+        hypercall::event::alloc_unbound(RawDomId::SELF, remote).map(Self::adopt)
     }
 
     /// A port bound to another domain's port; it is pending at once.
@@ -32,7 +38,7 @@ impl Port {
     /// # Errors
     /// `ESRCH` without that domain, `EINVAL` if its port does not wait for us, `ENOSPC`.
     pub fn bind_interdomain(remote: RawDomId, port: RawPort) -> Result<Self, Errno> {
-        hypercall::event::bind_interdomain(remote, port).map(Self)
+        hypercall::event::bind_interdomain(remote, port).map(Self::adopt)
     }
 
     /// A port for a virtual interrupt of a vCPU.
@@ -40,7 +46,7 @@ impl Port {
     /// # Errors
     /// `EEXIST` if it is bound, `EINVAL`, `ENOENT`, `ENOSPC`.
     pub fn bind_virq(virq: u32, vcpu: VcpuId) -> Result<Self, Errno> {
-        hypercall::event::bind_virq(virq, vcpu.number()).map(Self)
+        hypercall::event::bind_virq(virq, vcpu.number()).map(|port| Self::at_home(port, vcpu))
     }
 
     /// A port for a physical interrupt.
@@ -48,7 +54,7 @@ impl Port {
     /// # Errors
     /// `EPERM` for one that the domain was not given, `EEXIST`, `EINVAL`, `ENOSPC`.
     pub fn bind_pirq(pirq: u32) -> Result<Self, Errno> {
-        hypercall::event::bind_pirq(pirq).map(Self)
+        hypercall::event::bind_pirq(pirq).map(Self::adopt)
     }
 
     /// A port by which any vCPU interrupts this one.
@@ -56,7 +62,7 @@ impl Port {
     /// # Errors
     /// `ENOENT`, `ENOSPC`.
     pub fn bind_ipi(vcpu: VcpuId) -> Result<Self, Errno> {
-        hypercall::event::bind_ipi(vcpu.number()).map(Self)
+        hypercall::event::bind_ipi(vcpu.number()).map(|port| Self::at_home(port, vcpu))
     }
 
     /// Its number.
@@ -90,7 +96,15 @@ impl Port {
     /// # Errors
     /// `EINVAL` for a port that is tied to its vCPU.
     pub fn move_to(&self, vcpu: VcpuId) -> Result<(), Errno> {
-        hypercall::event::bind_vcpu(self.0, vcpu.number())
+        let was_open = super::mask_port(self.0);
+        hypercall::event::bind_vcpu(self.0, vcpu.number())?;
+        super::set_home(self.0, Some(vcpu));
+        // An event that came before is pending: opening the port sends it to the new vCPU.
+        if was_open {
+            hypercall::event::unmask(self.0)
+        } else {
+            Ok(())
+        }
     }
 
     /// Tells the other end. An end that has gone away hears nothing, which is no error of ours.
@@ -102,6 +116,7 @@ impl Port {
 impl Drop for Port {
     fn drop(&mut self) {
         super::remove_handler(self.0);
+        super::set_home(self.0, None);
         // A port that was adopted and never existed cannot be closed; nothing is left to do then.
         let _closed = hypercall::event::close(self.0);
     }

@@ -63,7 +63,13 @@ impl Addresses {
         self.start
     }
 
-    fn each(&self) -> impl Iterator<Item = usize> + use<> {
+    /// Pages of the range.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// The address of each page.
+    pub(crate) fn each(&self) -> impl Iterator<Item = usize> + use<> {
         (self.start..self.start + self.pages * PAGE_SIZE).step_by(PAGE_SIZE)
     }
 }

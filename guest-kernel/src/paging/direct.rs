@@ -72,17 +72,3 @@ pub(super) unsafe fn make_read_only(address: usize) -> Result<Mfn, PagingError> 
     unsafe { mmu::update_va_mapping(address, entry, UVMF_INVLPG | UVMF_ALL) }?;
     Ok(frame)
 }
-
-/// Makes a page of the direct map writable again, once its frame is no page table any more.
-pub(super) fn make_writable(address: usize, frame: Mfn) -> Result<(), PagingError> {
-    let flags = EntryFlags::PRESENT | EntryFlags::WRITABLE | bootstrap::no_execute();
-    // SAFETY: the page keeps its frame and gains a right.
-    unsafe {
-        mmu::update_va_mapping(
-            address,
-            RawEntry(frame.0 << 12 | flags.bits()),
-            UVMF_INVLPG | UVMF_ALL,
-        )
-    }?;
-    Ok(())
-}

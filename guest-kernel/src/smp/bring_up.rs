@@ -5,7 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use hypercall_abi::trap::{FLAT_KERNEL_CS, FLAT_KERNEL_SS};
 use hypercall_abi::vcpu::{VGCF_IN_KERNEL, VGCF_SYSCALL_DISABLES_EVENTS, VcpuGuestContext};
@@ -72,6 +72,8 @@ impl From<Errno> for SmpError {
 
 struct Life {
     state: AtomicU8,
+    /// How often it has come up.
+    starts: AtomicU32,
     changed: Signal,
 }
 
@@ -79,6 +81,7 @@ static LIVES: PerVcpu<Life> = PerVcpu::new(
     [const {
         Life {
             state: AtomicU8::new(State::Unused as u8),
+            starts: AtomicU32::new(0),
             changed: Signal::new(),
         }
     }; MAX_VCPUS],
@@ -92,6 +95,12 @@ impl Life {
     fn set(&self, state: State) {
         self.state.store(state as u8, Ordering::Release);
         self.changed.set();
+    }
+
+    /// Notes that the vCPU runs now.
+    fn come_up(&self) {
+        self.starts.fetch_add(1, Ordering::Relaxed);
+        self.set(State::Online);
     }
 
     fn change(&self, from: State, to: State) -> Result<(), SmpError> {
@@ -114,6 +123,19 @@ pub fn state(vcpu: VcpuId) -> State {
     LIVES.of(vcpu).get()
 }
 
+/// How often a vCPU has come up: who measures time on it begins anew when this changes.
+#[must_use]
+pub fn starts(vcpu: VcpuId) -> u32 {
+    LIVES.of(vcpu).starts.load(Ordering::Relaxed)
+}
+
+/// The vCPUs that run.
+pub fn online() -> impl Iterator<Item = VcpuId> {
+    (0..MAX_VCPUS)
+        .filter_map(VcpuId::new)
+        .filter(|&id| state(id) == State::Online)
+}
+
 /// The vCPUs that the domain may have, as far as this library can use them.
 pub fn possible() -> impl Iterator<Item = VcpuId> {
     (0..MAX_VCPUS)
@@ -124,13 +146,13 @@ pub fn possible() -> impl Iterator<Item = VcpuId> {
 /// Notes that vCPU 0 runs, and lets others wake it.
 pub(crate) fn init_boot_vcpu() -> Result<(), Errno> {
     task::accept_kicks(VcpuId::BOOT)?;
-    LIVES.of(VcpuId::BOOT).set(State::Online);
+    LIVES.of(VcpuId::BOOT).come_up();
     Ok(())
 }
 
 /// What another vCPU does first, once it is known who it is.
 pub(crate) fn secondary() {
-    LIVES.here().set(State::Online);
+    LIVES.here().come_up();
 }
 
 /// Brings a vCPU up, whether for the first time or again, and waits until it runs tasks.
@@ -192,7 +214,7 @@ pub(crate) fn leave_if_asked() {
     life.changed.set();
     // Returns an error only for a vCPU that does not exist.
     let _continued = vcpu::down(current().number());
-    life.set(State::Online);
+    life.come_up();
 }
 
 /// Gives a vCPU its first context and lets it run.

@@ -40,6 +40,18 @@ unsafe extern "Rust" {
     safe fn guest_kernel_main(boot: &'static Boot);
 }
 
+/// Names the kernel's first function: `fn main(boot: &'static Boot)`.
+#[macro_export]
+macro_rules! entry {
+    ($main:path) => {
+        #[expect(unsafe_code, reason = "the library finds the function by this name")]
+        #[unsafe(no_mangle)]
+        fn guest_kernel_main(boot: &'static $crate::start::Boot) {
+            $main(boot);
+        }
+    };
+}
+
 /// Address of the first instruction of vCPUs other than 0.
 pub(crate) fn secondary_entry() -> usize {
     (guest_kernel_start_secondary as *const ()).addr()

@@ -5,6 +5,7 @@
 //! way by [`yield_now`].
 
 mod queue;
+mod race;
 mod signal;
 
 use alloc::boxed::Box;
@@ -16,6 +17,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Poll, Waker};
 
 pub(crate) use queue::{accept_kicks, kick};
+pub use race::{Either, either};
 pub use signal::Signal;
 
 use crate::event::upcall;

@@ -40,6 +40,7 @@ pub mod frame;
 pub mod guest;
 pub mod ids;
 pub mod machine;
+pub mod memory;
 pub mod paging;
 pub mod sched;
 pub mod sync;

@@ -2,19 +2,28 @@
 //!
 //! With `--dom0 FILE` another kernel takes dom0's place: the serial line is its console and its end is the machine's.
 
+pub(crate) mod client;
+pub(crate) mod demo;
 pub(crate) mod mux;
 pub(crate) mod options;
 pub(crate) mod place;
+pub(crate) mod prompt;
 pub(crate) mod qemu;
 pub(crate) mod serial;
 pub(crate) mod stack;
+pub(crate) mod tour;
 
+use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
-use crate::build::bare;
+use crate::build::bare::{self, Images};
 use crate::build::bundle::Bundle;
+use crate::child;
+use crate::run::client::Client;
 use crate::run::options::Options;
 use crate::run::place::{Fame, Place};
 use crate::run::qemu::{End, Input, Machine, POWERED_OFF};
@@ -22,6 +31,9 @@ use crate::run::serial::Echo;
 use crate::run::stack::Stack;
 use crate::setup::{packages, toolchain};
 use crate::workspace::Workspace;
+
+/// How long the machine may take to go after it has agreed to.
+const FAREWELL: Duration = Duration::from_secs(30);
 
 /// Sets up, builds and runs.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
@@ -38,40 +50,71 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         ..Machine::new(images.hypervisor())
     };
     let log = workspace.log(&format!("run-{}", std::process::id()))?;
-    let echo = if options.serial {
-        Echo::Terminal
-    } else {
-        Echo::Quiet
-    };
     if options.gdb {
         println!(
             "run: waiting for a debugger: gdb {} -ex 'target remote :1234'",
             images.hypervisor().display()
         );
     }
-    if options.dom0.is_some() {
-        return foreign(options, machine, &log);
+    let end = match &options.dom0 {
+        Some(kernel) => foreign(kernel, options, machine, &log)?,
+        None => own(workspace, options, &images, machine, &log)?,
+    };
+    println!("run: {}", end.describe());
+    if end == End::Code(POWERED_OFF) {
+        return Ok(ExitCode::SUCCESS);
     }
+    println!("{}\n  log: {}", child::tail(&log, 30), log.display());
+    Ok(ExitCode::FAILURE)
+}
+
+/// Our own dom0: tour and prompt, or neither.
+fn own(
+    workspace: &Workspace,
+    options: &Options,
+    images: &Images,
+    machine: Machine,
+    log: &Path,
+) -> Result<End> {
     println!(
         "run: the machine boots; its serial line goes to {}",
         log.display()
     );
-    let mut stack = Stack::boot(workspace, &images, machine, Fame::Latest, &log, echo)?;
+    let echo = if options.serial {
+        Echo::Terminal
+    } else {
+        Echo::Quiet
+    };
+    let mut stack = Stack::boot(workspace, images, machine, Fame::Latest, log, echo)?;
     println!(
         "run: dom0 answers after {:.1} s at {}",
         stack.boot_time().as_secs_f64(),
         stack.control().display()
     );
-    let end = stack.machine().wait_forever()?;
-    Ok(conclude(end))
+    if options.no_tour {
+        println!("run: up until `cargo run -q -p dom0ctl -- poweroff` or Ctrl-C");
+        return stack.machine().wait_forever();
+    }
+    let client = Client::new(stack.control());
+    if let Err(error) = tour::run(&client) {
+        bail!(
+            "{error:#}\n{}\n  log: {}",
+            child::tail(log, 30),
+            log.display()
+        );
+    }
+    if std::io::stdin().is_terminal() {
+        return prompt::run(&mut stack, &client);
+    }
+    client.json(&["poweroff"])?;
+    stack.machine().wait(FAREWELL)
 }
 
-/// Runs another kernel in dom0's place, with the serial line on the terminal.
-fn foreign(options: &Options, mut machine: Machine, log: &std::path::Path) -> Result<ExitCode> {
+/// Another kernel in dom0's place, with the serial line on the terminal.
+fn foreign(kernel: &Path, options: &Options, mut machine: Machine, log: &Path) -> Result<End> {
     let place = Place::new(Fame::Unknown)?;
-    let kernel = options.dom0.clone().unwrap_or_default();
     let bundle = Bundle {
-        kernel,
+        kernel: kernel.to_path_buf(),
         ramdisk: options.dom0_ramdisk.clone(),
         cmdline: options.dom0_cmdline.clone(),
     };
@@ -79,14 +122,5 @@ fn foreign(options: &Options, mut machine: Machine, log: &std::path::Path) -> Re
     bundle.write(&module)?;
     machine.initrd = Some(module.into_os_string());
     let mut running = machine.start(log, Echo::Terminal, Input::Terminal)?;
-    Ok(conclude(running.wait_forever()?))
-}
-
-fn conclude(end: End) -> ExitCode {
-    println!("run: {}", end.describe());
-    if end == End::Code(POWERED_OFF) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    running.wait_forever()
 }

@@ -44,7 +44,7 @@ impl Place {
         };
         let path = base.join(&name);
         private_directory(&path)?;
-        child::remove_on_interrupt(&path);
+        child::remove_on_interrupt(&path, remove);
         let place = Self { path, base };
         let length = place.control().as_os_str().len();
         if length > LONGEST {
@@ -80,13 +80,17 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What cannot be removed is swept by the next machine.
-        fs::remove_dir_all(&self.path).ok();
+        remove(&self.path);
         child::keep_on_interrupt(&self.path);
-        let latest = self.base.join("latest");
-        if fs::read_link(&latest).is_ok_and(|name| self.base.join(name) == self.path) {
-            fs::remove_file(latest).ok();
-        }
+    }
+}
+
+/// Removes a machine's directory, and `latest` if it names this one. What cannot be removed is swept by the next machine.
+fn remove(path: &Path) {
+    fs::remove_dir_all(path).ok();
+    let latest = path.with_file_name("latest");
+    if fs::read_link(&latest).is_ok_and(|name| path.with_file_name(name) == path) {
+        fs::remove_file(latest).ok();
     }
 }
 

@@ -83,6 +83,11 @@ impl Serial {
         Ok(Self { shared, threads })
     }
 
+    /// All whole lines so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.shared.lock().lines.clone()
+    }
+
     /// Waits for a line for which `wanted` holds; `None` when the time is over or the machine has ended without.
     pub(crate) fn wait_for(
         &self,

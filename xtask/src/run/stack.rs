@@ -77,6 +77,11 @@ impl Stack {
         self.boot
     }
 
+    /// The command that started it.
+    pub(crate) fn command(&self) -> &str {
+        self.running.line()
+    }
+
     /// QEMU.
     pub(crate) fn machine(&mut self) -> &mut Running {
         &mut self.running

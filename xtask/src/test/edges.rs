@@ -22,7 +22,7 @@ const PICTURE: &[(&str, &[&str])] = &[
         &["dom0-protocol", "hypercall-abi", "kernel-image"],
     ),
     ("dom0", &["guest-kernel", "dom0-services"]),
-    ("dom0ctl", &["dom0-protocol"]),
+    ("dom0ctl", &["dom0-protocol", "kernel-image"]),
     ("xtask", &["dom0ctl", "hypercall-abi", "kernel-image"]),
 ];
 

@@ -16,11 +16,14 @@ use crate::build::bare::Images;
 use crate::run::qemu::Machine;
 use crate::setup::peers;
 use crate::test::suite::Suite;
-use crate::test::trial::{self, Ending, Trial};
+use crate::test::trial::{self, Ending, Trial, Wanted};
 use crate::workspace::Workspace;
 
-/// Kernels of the package that are no tests.
-const NO_TESTS: &[&str] = &["demo"];
+/// The kernel that is no test: it waits for commands.
+const DEMO: &str = "demo";
+
+/// What the demo kernel says first.
+const GREETING: &str = "paravane demo: ";
 
 /// From start to verdict; Xen alone needs a second before the kernel's first instruction.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -30,7 +33,7 @@ pub(crate) fn subjects(images: &Images) -> Vec<String> {
     images
         .kernels()
         .iter()
-        .filter(|kernel| !NO_TESTS.contains(&kernel.as_str()))
+        .filter(|kernel| kernel.as_str() != DEMO)
         .cloned()
         .collect()
 }
@@ -38,38 +41,59 @@ pub(crate) fn subjects(images: &Images) -> Vec<String> {
 /// Every test kernel on Paravane.
 pub(crate) fn guests(suite: &mut Suite<'_>) -> Result<()> {
     let images = suite.images()?;
-    let trials = subjects(&images)
+    let mut trials: Vec<Trial> = subjects(&images)
         .into_iter()
         .map(|subject| Trial {
-            machine: Machine {
-                append: "loglvl=debug dom0_mem=128MiB dom0_max_vcpus=4".to_owned(),
-                initrd: Some(images.kernel(&subject).into_os_string()),
-                ..Machine::new(images.hypervisor())
-            },
+            machine: our_machine(&images, &subject),
             name: format!("guest {subject}"),
             limit: LIMIT,
+            wanted: Wanted::Verdict,
             ending: Ending::PowerOff,
         })
         .collect();
+    trials.push(Trial {
+        machine: our_machine(&images, DEMO),
+        name: "guest demo".to_owned(),
+        limit: LIMIT,
+        wanted: Wanted::Line(GREETING),
+        ending: Ending::Whatever,
+    });
     trial::run_all(suite, trials);
     Ok(())
+}
+
+/// Paravane with a kernel as its first domain.
+fn our_machine(images: &Images, kernel: &str) -> Machine {
+    Machine {
+        append: "loglvl=debug dom0_mem=128MiB dom0_max_vcpus=4".to_owned(),
+        initrd: Some(images.kernel(kernel).into_os_string()),
+        ..Machine::new(images.hypervisor())
+    }
 }
 
 /// Every test kernel on Debian's Xen.
 pub(crate) fn oracle(suite: &mut Suite<'_>) -> Result<()> {
     let images = suite.images()?;
     let xen = xen(suite.workspace())?;
-    let trials = subjects(&images)
+    let mut trials = subjects(&images)
         .into_iter()
         .map(|subject| {
             Ok(Trial {
                 machine: oracle_machine(&xen, &images.kernel(&subject))?,
                 name: format!("oracle {subject}"),
                 limit: LIMIT,
+                wanted: Wanted::Verdict,
                 ending: Ending::Whatever,
             })
         })
-        .collect::<Result<_>>()?;
+        .collect::<Result<Vec<_>>>()?;
+    trials.push(Trial {
+        machine: oracle_machine(&xen, &images.kernel(DEMO))?,
+        name: "oracle demo".to_owned(),
+        limit: LIMIT,
+        wanted: Wanted::Line(GREETING),
+        ending: Ending::Whatever,
+    });
     trial::run_all(suite, trials);
     Ok(())
 }

@@ -97,9 +97,29 @@ fn check(image: &Path, rules: &[Rule]) -> Result<()> {
     Ok(())
 }
 
+/// `ud2` and the bytes behind it ask the hypervisor to emulate the instruction that follows them.
+const EMULATE: &[u8] = b"\x0f\x0bxen";
+
 fn findings(address: u64, code: &[u8], rules: &[Rule], found: &mut Vec<String>) {
     let mut formatter = IntelFormatter::new();
-    for instruction in Decoder::with_ip(64, code, address, DecoderOptions::NONE) {
+    let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
+    while decoder.can_decode() {
+        let position = decoder.position();
+        if code
+            .get(position..)
+            .is_some_and(|rest| rest.starts_with(EMULATE))
+        {
+            let behind = position + EMULATE.len();
+            let skipped = EMULATE
+                .iter()
+                .fold(decoder.ip(), |ip, _| ip.wrapping_add(1));
+            if decoder.set_position(behind).is_err() {
+                return;
+            }
+            decoder.set_ip(skipped);
+            continue;
+        }
+        let instruction = decoder.decode();
         if let Some(why) = rules.iter().find_map(|rule| rule(&instruction)) {
             let mut text = String::new();
             formatter.format(&instruction, &mut text);
@@ -150,6 +170,14 @@ mod tests {
         // syscall; iretq; cpuid; ud2
         let fine = [0x0f, 0x05, 0x48, 0xcf, 0x0f, 0xa2, 0x0f, 0x0b];
         assert!(complaints(&fine, privileged).is_empty());
+    }
+
+    #[test]
+    fn the_prefix_of_emulated_instructions_is_none_itself() {
+        let code = [EMULATE, &[0x0f, 0xa2, 0xf4]].concat(); // cpuid; hlt
+        let found = complaints(&code, privileged);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("0x0000000000001007"), "{found:?}");
     }
 
     #[test]

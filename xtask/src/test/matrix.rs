@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::run::qemu::Machine;
 use crate::test::suite::Suite;
-use crate::test::trial::{self, Ending, Trial};
+use crate::test::trial::{self, Ending, Trial, Wanted};
 
 /// The kernel that is booted everywhere: the smallest one.
 const KERNEL: &str = "hello";
@@ -44,6 +44,7 @@ pub(crate) fn matrix(suite: &mut Suite<'_>) -> Result<()> {
                 ..Machine::new(images.hypervisor())
             },
             limit: LIMIT,
+            wanted: Wanted::Verdict,
             ending: Ending::PowerOff,
         })
         .collect();

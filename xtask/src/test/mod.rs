@@ -4,6 +4,7 @@
 //! a failed case too. Skipped cases are told and counted apart: they are never passes.
 
 mod docs;
+mod e2e;
 mod edges;
 mod format;
 mod guest;
@@ -107,6 +108,31 @@ const STEPS: &[Step] = &[
         guest::oracle,
     ),
     step("matrix", "every kind of machine boots", matrix::matrix),
+    step(
+        "tour",
+        "cargo xtask run shows the tour and ends well",
+        e2e::tour,
+    ),
+    step(
+        "churn",
+        "domains come and go and leave nothing behind",
+        e2e::churn,
+    ),
+    step(
+        "changes",
+        "memory and vCPUs change without downtime",
+        e2e::changes,
+    ),
+    step(
+        "neighbours",
+        "what one does, others do not notice; nothing polls",
+        e2e::neighbours,
+    ),
+    step(
+        "input",
+        "wrong input is refused and leaves nothing behind",
+        e2e::input,
+    ),
     step(
         "docs",
         "links and generated parts of the docs hold",

@@ -1,7 +1,7 @@
 //! A trial: one machine, started to see one verdict on its serial line.
 //!
-//! A test kernel ends with a line `verdict: success`, `skip`, `error` or `failure`, the last three with the reason
-//! behind them. A kernel that says nothing of the kind has crashed or hung, and the log tells more.
+//! A test kernel prints a line per check and ends with `Test result: SUCCESS`, `SKIP`, `ERROR` or `FAILURE`. One that
+//! says nothing of the kind has crashed or hung, and the log tells more.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -35,8 +35,19 @@ pub(crate) struct Trial {
     pub(crate) machine: Machine,
     /// How long until the verdict.
     pub(crate) limit: Duration,
+    /// What is waited for.
+    pub(crate) wanted: Wanted,
     /// Whether the machine must power off by itself in order.
     pub(crate) ending: Ending,
+}
+
+/// What ends the waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// A test kernel's verdict.
+    Verdict,
+    /// A line with these words, which is all that is asked.
+    Line(&'static str),
 }
 
 /// What follows the verdict.
@@ -59,18 +70,23 @@ pub(crate) enum Verdict {
     Failure(String),
 }
 
-/// Reads a verdict line.
-pub(crate) fn verdict(line: &str) -> Option<Verdict> {
-    let (_, said) = line.split_once("verdict: ")?;
-    let said = said.trim();
-    let (word, reason) = said.split_once([' ', ':', ',']).unwrap_or((said, ""));
-    let reason = reason.trim_start_matches([' ', ':']).to_owned();
-    match word {
-        "success" => Some(Verdict::Success),
-        "skip" => Some(Verdict::Skip(reason)),
-        "failure" | "error" => Some(Verdict::Failure(said.to_owned())),
-        _ => None,
-    }
+/// What begins the last line.
+const MARK: &str = "Test result: ";
+
+/// Reads what a test kernel said; `None` before its last line.
+pub(crate) fn verdict(lines: &[String]) -> Option<Verdict> {
+    let word = lines.iter().find_map(|line| line.split_once(MARK))?.1;
+    let said = |marks: &[&str]| -> String {
+        let chosen = lines
+            .iter()
+            .filter(|line| marks.iter().any(|mark| line.contains(mark)));
+        chosen.map(String::as_str).collect::<Vec<_>>().join("\n")
+    };
+    Some(match word.trim() {
+        "SUCCESS" => Verdict::Success,
+        "SKIP" => Verdict::Skip(said(&["skipped: "])),
+        _ => Verdict::Failure(said(&["FAIL", "error: ", MARK])),
+    })
 }
 
 /// Runs all trials, a few side by side, and reports them in order.
@@ -119,13 +135,21 @@ pub(crate) fn run(workspace: &Workspace, trial: &Trial) -> Result<Verdict> {
     let mut running = trial.machine.start(&log, Echo::Quiet, Input::None)?;
     let explain = |what: String, line: &str| explain(&what, &log, line);
     let line = running.line().to_owned();
+    let mark = match trial.wanted {
+        Wanted::Verdict => MARK,
+        Wanted::Line(words) => words,
+    };
     let said = running
         .serial()
-        .wait_for(trial.limit, |line| verdict(line).is_some());
-    let Some(verdict) = said.as_deref().and_then(verdict) else {
+        .wait_for(trial.limit, |line| line.contains(mark));
+    let judged = said.and_then(|_| match trial.wanted {
+        Wanted::Verdict => verdict(&running.serial().lines()),
+        Wanted::Line(_) => Some(Verdict::Success),
+    });
+    let Some(verdict) = judged else {
         let what = match running.wait(GRACE)? {
-            End::No => format!("no verdict within {} s", trial.limit.as_secs()),
-            end @ (End::Code(_) | End::Signal) => format!("no verdict: {}", end.describe()),
+            End::No => format!("no `{mark}` within {} s", trial.limit.as_secs()),
+            end @ (End::Code(_) | End::Signal) => format!("no `{mark}`: {}", end.describe()),
         };
         bail!(explain(what, &line));
     };
@@ -159,16 +183,19 @@ mod tests {
 
     #[test]
     fn verdicts_are_read_with_their_reasons() {
-        assert_eq!(verdict("verdict: success"), Some(Verdict::Success));
+        let judge = |text: &str| verdict(&text.lines().map(str::to_owned).collect::<Vec<_>>());
         assert_eq!(
-            verdict("verdict: skip: one CPU only"),
-            Some(Verdict::Skip("one CPU only".into()))
+            judge("ok   a\nTest result: SUCCESS"),
+            Some(Verdict::Success)
         );
         assert_eq!(
-            verdict("(d0) verdict: failure: 2 checks"),
-            Some(Verdict::Failure("failure: 2 checks".into()))
+            judge("skipped: one CPU\nTest result: SKIP"),
+            Some(Verdict::Skip("skipped: one CPU".into()))
         );
-        assert_eq!(verdict("verdict: unknown"), None);
-        assert_eq!(verdict("success"), None);
+        assert_eq!(
+            judge("ok   a\nFAIL b\nTest result: FAILURE"),
+            Some(Verdict::Failure("FAIL b\nTest result: FAILURE".into()))
+        );
+        assert_eq!(judge("ok   a\nSUCCESS"), None);
     }
 }

@@ -68,7 +68,7 @@ impl Change {
             self.last = count;
             self.last_step = now;
         }
-        if count == self.wanted {
+        if self.is_reached(count) {
             return Verdict::Reached;
         }
         if now < self.deadline {
@@ -77,6 +77,15 @@ impl Change {
             };
         }
         Verdict::NotReached(self.why(now))
+    }
+
+    /// On the way down less will do as well, on the way up more: a guest's own drivers may hold a few frames.
+    const fn is_reached(&self, count: u64) -> bool {
+        if self.wanted <= self.previous {
+            count <= self.wanted
+        } else {
+            count >= self.wanted
+        }
     }
 
     fn why(&self, now: u64) -> Why {

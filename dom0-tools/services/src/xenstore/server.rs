@@ -155,6 +155,23 @@ impl Server {
         self.store.tree().get(path).map(|node| &*node.value)
     }
 
+    /// Whether a write would change nothing.
+    #[must_use]
+    pub fn says(&self, operation: &Operation) -> bool {
+        match operation {
+            Operation::Write { path, value } => self.value(path) == Some(&**value),
+            Operation::MakeDirectory { .. }
+            | Operation::Remove { .. }
+            | Operation::SetPermissions { .. } => false,
+        }
+    }
+
+    /// Whether a domain watches a node, or one above it: how a driver shows that it is there.
+    #[must_use]
+    pub fn is_watching(&self, domain: DomId, path: &Path) -> bool {
+        self.watches.covers(domain, path)
+    }
+
     /// Whether a domain's ring is served.
     #[must_use]
     pub fn is_introduced(&self, domain: DomId) -> bool {

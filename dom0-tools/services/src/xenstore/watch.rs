@@ -48,6 +48,12 @@ impl Watches {
             .map_or(0, |paths| paths.values().sum())
     }
 
+    /// Whether a connection watches this path or one above it.
+    pub(super) fn covers(&self, watcher: DomId, path: &Path) -> bool {
+        let paths = self.paths.get(&watcher);
+        paths.is_some_and(|paths| path.upwards().any(|above| paths.contains_key(above)))
+    }
+
     pub(super) fn add(
         &mut self,
         watcher: DomId,

@@ -1,3 +1,4 @@
 //! Domains: what owns memory, vCPUs, ports and grants.
 
 pub mod account;
+pub mod build;

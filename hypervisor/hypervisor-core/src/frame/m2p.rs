@@ -155,7 +155,7 @@ impl<M: Machine> Ram<'_, M> {
     }
 
     /// A frame without an owner has no number in anybody's view.
-    pub(super) fn clear_pfn(self, owner: OwnerId, mfn: Mfn) {
+    pub(crate) fn clear_pfn(self, owner: OwnerId, mfn: Mfn) {
         if let Some(page) = self.view_page(owner, mfn) {
             let index = EntryIndex::of_address(mfn.get() << 3);
             self.machine.write_entry(page, index, u64::MAX);

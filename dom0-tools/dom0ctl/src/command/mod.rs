@@ -1,0 +1,25 @@
+//! One file per command: its arguments, its typed result, the result as text.
+
+pub mod audit;
+pub mod balloon;
+pub mod completions;
+pub mod console;
+pub mod create;
+pub mod destroy;
+pub mod dmesg;
+pub mod info;
+pub mod list;
+pub mod man;
+pub mod pause;
+pub mod poweroff;
+pub mod reboot;
+pub mod show;
+pub mod shutdown;
+pub mod unpause;
+pub mod vcpus;
+pub mod version;
+
+pub(crate) mod act;
+mod context;
+
+pub use context::Context;

@@ -1,0 +1,356 @@
+//! Pause, the ways to an end, and what becomes of a domain that has ended.
+//!
+//! A domain that powered itself off is destroyed, one that rebooted is made anew from what it was made from, one that
+//! crashed is kept, with console and figures, until somebody has looked and destroys it.
+
+use super::{
+    domain::{Key, Life, uuid_text},
+    host::{Host, HostError},
+    manager::{Manager, Next},
+    stream::{Command, Ending, Work},
+    words,
+};
+use crate::{
+    builder::removal,
+    xenstore::{Operation, Path},
+};
+use alloc::{format, sync::Arc, vec::Vec};
+use dom0_protocol::{
+    DomainSelector, ErrorCode, ErrorReply, Reply, StreamId, domain::DomainState, reply::Acted,
+    request::Shutdown, wait::Wait,
+};
+use hypercall_abi::sched::{SHUTDOWN_POWEROFF, SHUTDOWN_REBOOT};
+
+/// A domain that reboots is made anew this long after its last start at the earliest, so that one which does nothing else
+/// leaves time to others. Nanoseconds.
+const RESTART_INTERVAL_NS: u64 = 1_000_000_000;
+/// While somebody waits for a guest, dom0 looks this often whether it is done. Nanoseconds.
+const LOOK_INTERVAL_NS: u64 = 50_000_000;
+/// Where a guest is asked to end.
+const SHUTDOWN_NODE: &str = "control/shutdown";
+
+impl<H: Host> Manager<H> {
+    pub(super) fn pause(&mut self, selector: &DomainSelector) -> Result<Reply, ErrorReply> {
+        let started = self.host.now();
+        let key = self.find_made(selector)?;
+        match self.state_of(key)? {
+            DomainState::Paused => {}
+            DomainState::Starting | DomainState::Running | DomainState::Blocked => {
+                self.check_started(key, "paused")?;
+                self.on_host(key, H::pause)?;
+            }
+            state => return Err(self.wrong_state(key, state, "paused")),
+        }
+        self.acted(key, started)
+    }
+
+    pub(super) fn unpause(&mut self, selector: &DomainSelector) -> Result<Reply, ErrorReply> {
+        let started = self.host.now();
+        let key = self.find_made(selector)?;
+        match self.state_of(key)? {
+            DomainState::Paused => self.on_host(key, H::unpause)?,
+            DomainState::Starting if self.is_waiting_for_unpause(key) => {
+                self.on_host(key, H::unpause)?
+            }
+            DomainState::Starting | DomainState::Running | DomainState::Blocked => {}
+            state => return Err(self.wrong_state(key, state, "unpaused")),
+        }
+        self.acted(key, started)
+    }
+
+    pub(super) fn destroy(&mut self, selector: &DomainSelector) -> Result<Reply, ErrorReply> {
+        let started = self.host.now();
+        let key = self.find_made(selector)?;
+        let Some(domain) = self.domains.get(&key) else {
+            return Err(words::no_such_domain(selector));
+        };
+        let (name, id) = (domain.name.clone(), domain.id);
+        self.tear_down(key).map_err(words::host)?;
+        let why = ErrorReply::new(
+            ErrorCode::Superseded,
+            format!("domain `{name}` was destroyed meanwhile"),
+        );
+        self.remove(key, &why);
+        Ok(Reply::Acted(Acted {
+            name,
+            id: id.get(),
+            state: None,
+            elapsed_ns: self.host.now().saturating_sub(started),
+        }))
+    }
+
+    pub(super) fn shutdown(&mut self, id: StreamId, wish: &Shutdown) -> Result<(), ErrorReply> {
+        self.ask_to_end(id, wish, Command::Poweroff)
+    }
+
+    pub(super) fn reboot(&mut self, id: StreamId, wish: &Shutdown) -> Result<(), ErrorReply> {
+        self.ask_to_end(id, wish, Command::Reboot)
+    }
+
+    fn ask_to_end(
+        &mut self,
+        id: StreamId,
+        wish: &Shutdown,
+        command: Command,
+    ) -> Result<(), ErrorReply> {
+        let started = self.host.now();
+        let key = self.find_made(&wish.domain)?;
+        match self.state_of(key)? {
+            DomainState::Starting | DomainState::Running | DomainState::Blocked => {
+                self.check_started(key, "asked to end")?;
+            }
+            state => return Err(self.wrong_state(key, state, "asked to end")),
+        }
+        self.write_command(key, command.word());
+        let Wait::UntilReached { timeout_ms, .. } = wish.wait else {
+            let reply = self.acted(key, started)?;
+            self.done(id, reply);
+            return Ok(());
+        };
+        let Some(domain) = self.domains.get(&key) else {
+            return Err(words::no_such_domain(&wish.domain));
+        };
+        let ending = Ending {
+            key,
+            command,
+            name: domain.name.clone(),
+            id: domain.id.get(),
+            started,
+            deadline: started.saturating_add(u64::from(timeout_ms) * 1_000_000),
+        };
+        self.work_on(id, Work::Ending(ending), 0);
+        Ok(())
+    }
+
+    /// Looks whether a guest that was asked to end has done so.
+    pub(super) fn step_ending(&mut self, id: StreamId, next: &mut Next) {
+        let Some(Work::Ending(ending)) = self.streams.get(&id).map(|stream| &stream.work) else {
+            return;
+        };
+        let now = self.host.now();
+        let (key, command, deadline) = (ending.key, ending.command, ending.deadline);
+        let acted = |state| {
+            Reply::Acted(Acted {
+                name: ending.name.clone(),
+                id: ending.id,
+                state,
+                elapsed_ns: now.saturating_sub(ending.started),
+            })
+        };
+        let (gone, old) = (acted(None), ending.id);
+        let Some(domain) = self.domains.get(&key) else {
+            self.done(id, gone);
+            return;
+        };
+        if domain.id.get() != old && matches!(domain.life, Life::Started) {
+            let state = self.state_of(key).unwrap_or(DomainState::Starting);
+            let again = acted(Some(state));
+            self.done(id, again);
+            return;
+        }
+        if domain.id.get() == old && self.state_of(key) == Ok(DomainState::Crashed) {
+            let error = words::guest_gone(&domain.name)
+                .hint("it crashed: `dom0ctl show` and `dom0ctl console --log` say how");
+            self.fail(id, error);
+        } else if now >= deadline {
+            let error = self.did_not_end(key, command);
+            self.fail(id, error);
+        } else {
+            next.by(deadline.min(now.saturating_add(LOOK_INTERVAL_NS)));
+        }
+    }
+
+    /// Why a guest has not ended in time. A command that it has not taken is taken back.
+    fn did_not_end(&mut self, key: Key, command: Command) -> ErrorReply {
+        let Some(domain) = self.domains.get(&key) else {
+            return words::guest_gone(&"?");
+        };
+        let node = Path::home(domain.id).below(SHUTDOWN_NODE);
+        let taken = self.store.value(&node) != Some(command.word().as_bytes());
+        let name = domain.name.clone();
+        let hint = format!("`dom0ctl destroy {name}` ends it at once");
+        if taken {
+            let text = format!("domain `{name}` is on its way to the end, and not there yet");
+            return ErrorReply::new(ErrorCode::Deadline, text).hint(hint);
+        }
+        let watching = self.store.is_watching(domain.id, &node);
+        self.write_command(key, "");
+        if watching {
+            ErrorReply::new(
+                ErrorCode::GuestRefuses,
+                format!("domain `{name}` does not react"),
+            )
+            .hint(hint)
+        } else {
+            let text = format!("domain `{name}` has no driver that takes such commands");
+            ErrorReply::new(ErrorCode::NoDriver, text).hint(hint)
+        }
+    }
+
+    fn write_command(&mut self, key: Key, word: &str) {
+        if let Some(domain) = self.domains.get(&key) {
+            let write = Operation::Write {
+                path: Path::home(domain.id).below(SHUTDOWN_NODE),
+                value: Arc::from(word.as_bytes()),
+            };
+            if let Err(error) = self.store.apply(&[write]) {
+                log::error!("d{}: {SHUTDOWN_NODE}: {error}", domain.id);
+            }
+        }
+    }
+
+    /// Looks at all domains: one of them has ended, or more.
+    pub(super) fn look_at_ended(&mut self) {
+        let keys: Vec<Key> = self.domains.keys().copied().collect();
+        for key in keys {
+            let Some(domain) = self.domains.get(&key) else {
+                continue;
+            };
+            if !matches!(domain.life, Life::Started) {
+                continue;
+            }
+            let Ok(Some(record)) = self.record(domain.id) else {
+                continue;
+            };
+            let state = domain.state(Some(&record));
+            if !matches!(state, DomainState::Shutdown | DomainState::Crashed) {
+                continue;
+            }
+            let id = domain.id;
+            self.store.note_shutdown(id);
+            self.serve_console(key, &mut Next::default());
+            match (state, record.shutdown_reason) {
+                (DomainState::Shutdown, SHUTDOWN_POWEROFF) => {
+                    log::info!("d{id}: powered off");
+                    let why = words::guest_gone(&domain_name(self, key));
+                    self.end_of(key, &why);
+                }
+                (DomainState::Shutdown, SHUTDOWN_REBOOT) => self.make_anew(key),
+                _ => log::warn!(
+                    "d{id}: {}, reason {}: kept",
+                    state.as_str(),
+                    record.shutdown_reason
+                ),
+            }
+        }
+    }
+
+    /// The domain asked for a reboot: its old body goes, a new one is made when it is time.
+    fn make_anew(&mut self, key: Key) {
+        if let Err(error) = self.tear_down(key) {
+            log::error!("`{}`: {error}: it stays as it is", domain_name(self, key));
+            return;
+        }
+        if let Some(domain) = self.domains.get_mut(&key) {
+            log::info!("d{}: reboots", domain.id);
+            domain.console.note("\r\n[the domain reboots]\r\n");
+            let at = domain.born.saturating_add(RESTART_INTERVAL_NS);
+            domain.life = Life::Restarting { at };
+            let why = words::guest_gone(&domain.name);
+            self.fail_streams(|work| match work {
+                Work::Changing(changing) if changing.key == key => Some(why.clone()),
+                _ => None,
+            });
+        }
+    }
+
+    /// Ends a domain's body: its last words are taken, rings unmapped, nodes removed, frames given back.
+    pub(super) fn tear_down(&mut self, key: Key) -> Result<(), HostError> {
+        let Some(domain) = self.domains.get(&key) else {
+            return Ok(());
+        };
+        let (id, uuid) = (domain.id, domain.uuid);
+        if matches!(domain.life, Life::Restarting { .. }) {
+            return Ok(());
+        }
+        if let Err(error) = self.host.pause(id) {
+            log::debug!("d{id}: not paused before its end: {error}");
+        }
+        self.serve_console(key, &mut Next::default());
+        self.detach_rings(key);
+        self.store.release(id);
+        if let Err(error) = self.store.apply(&removal(id, &uuid_text(&uuid))) {
+            log::error!("d{id}: xenstore nodes: {error}");
+        }
+        self.host.destroy(id)
+    }
+
+    /// Forgets a domain whose body is gone; `why` is for those who waited for something else.
+    pub(super) fn remove(&mut self, key: Key, why: &ErrorReply) {
+        self.end_terminals(key);
+        self.fail_streams(|work| match work {
+            Work::Creating { key: concerned, .. } if *concerned == key => Some(why.clone()),
+            Work::Changing(changing) if changing.key == key => Some(why.clone()),
+            // Who asked for the end is told by `step_ending` that it has come.
+            _ => None,
+        });
+        self.domains.remove(&key);
+    }
+
+    pub(super) fn state_of(&self, key: Key) -> Result<DomainState, ErrorReply> {
+        let Some(domain) = self.domains.get(&key) else {
+            return Ok(DomainState::Dying);
+        };
+        let record = self.record(domain.id).map_err(words::host)?;
+        Ok(domain.state(record.as_ref()))
+    }
+
+    /// Refuses what a domain that is still being built cannot do.
+    pub(super) fn check_started(&self, key: Key, wanted: &str) -> Result<(), ErrorReply> {
+        match self.domains.get(&key) {
+            Some(domain) if matches!(domain.life, Life::Started) => Ok(()),
+            _ => Err(self
+                .wrong_state(key, DomainState::Starting, wanted)
+                .hint("it is being built: try again in a moment")),
+        }
+    }
+
+    pub(super) fn wrong_state(&self, key: Key, state: DomainState, wanted: &str) -> ErrorReply {
+        words::wrong_state(&domain_name(self, key), state, wanted)
+    }
+
+    /// A domain that was created paused and has not been let go.
+    fn is_waiting_for_unpause(&self, key: Key) -> bool {
+        let Some(domain) = self.domains.get(&key) else {
+            return false;
+        };
+        let record = self.record(domain.id).ok().flatten();
+        matches!(domain.life, Life::Started)
+            && record.is_some_and(|record| {
+                record.state == hypercall_abi::control::domain::DOMAIN_STATE_BUILDING
+            })
+    }
+
+    fn on_host(
+        &mut self,
+        key: Key,
+        call: impl FnOnce(&mut H, crate::DomId) -> Result<(), HostError>,
+    ) -> Result<(), ErrorReply> {
+        match self.domains.get(&key) {
+            Some(domain) => call(&mut self.host, domain.id).map_err(words::host),
+            None => Ok(()),
+        }
+    }
+
+    fn acted(&self, key: Key, started: u64) -> Result<Reply, ErrorReply> {
+        let state = self.state_of(key)?;
+        let Some(domain) = self.domains.get(&key) else {
+            return Err(words::guest_gone(&"?"));
+        };
+        Ok(Reply::Acted(Acted {
+            name: domain.name.clone(),
+            id: domain.id.get(),
+            state: Some(state),
+            elapsed_ns: self.host.now().saturating_sub(started),
+        }))
+    }
+}
+
+/// What a domain is called, for words.
+pub(super) fn domain_name<H: Host>(manager: &Manager<H>, key: Key) -> alloc::string::String {
+    let name = manager
+        .domains
+        .get(&key)
+        .map(|domain| format!("{}", domain.name));
+    name.unwrap_or_default()
+}

@@ -1,0 +1,133 @@
+//! `populate_physmap` and `increase_reservation`: frames for a domain.
+
+use core::ops::Deref;
+
+use hypercall_abi::GuestPtr;
+use hypercall_abi::memory::{MemoryReservation, XENMEM_POPULATE_PHYSMAP};
+
+use super::request::{Requester, Reservation, Stop, patiently};
+use super::{MemoryOutcome, again};
+use crate::frame::{OwnerId, Ram};
+use crate::ids::{Mfn, Pfn};
+use crate::machine::Machine;
+
+pub(super) fn run<M: Machine, R: Requester<M>>(
+    caller: &mut R,
+    operation: u32,
+    first: u64,
+    argument: GuestPtr<MemoryReservation>,
+) -> MemoryOutcome {
+    let mut done = first;
+    match extents(caller, operation, argument, &mut done) {
+        Err(Stop::Preempted) => again(operation, done),
+        Ok(()) | Err(Stop::Ended) => MemoryOutcome::Done(done),
+    }
+}
+
+fn extents<M: Machine, R: Requester<M>>(
+    caller: &mut R,
+    operation: u32,
+    argument: GuestPtr<MemoryReservation>,
+    done: &mut u64,
+) -> Result<(), Stop> {
+    let raw = caller.read(argument)?;
+    let wanted = Reservation::check(&raw, caller.is_control()).ok_or(Stop::Ended)?;
+    let target = caller.target(raw.domid)?;
+    let owner = target.deref().owner();
+    let first = *done;
+    while *done < wanted.count {
+        if *done != first && caller.ram().machine.preempt_due() {
+            return Err(Stop::Preempted);
+        }
+        if operation == XENMEM_POPULATE_PHYSMAP {
+            populate(caller, owner, &wanted, *done)?;
+        } else {
+            increase(caller, owner, &wanted, *done)?;
+        }
+        *done = done.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// One extent at the PFN that the list names; the list gets the first frame's number.
+fn populate<M: Machine, R: Requester<M>>(
+    caller: &R,
+    owner: OwnerId,
+    wanted: &Reservation,
+    index: u64,
+) -> Result<(), Stop> {
+    let element = wanted.element(index)?;
+    let pfn = caller.read(element)?;
+    let given = Given::take(caller.ram(), owner, wanted)?;
+    given.name(pfn)?;
+    caller.write(element, &given.first.get())?;
+    given.keep();
+    Ok(())
+}
+
+/// One extent without PFNs; the list, if there is one, gets the first frame's number.
+fn increase<M: Machine, R: Requester<M>>(
+    caller: &R,
+    owner: OwnerId,
+    wanted: &Reservation,
+    index: u64,
+) -> Result<(), Stop> {
+    let given = Given::take(caller.ram(), owner, wanted)?;
+    if wanted.has_list() {
+        caller.write(wanted.element(index)?, &given.first.get())?;
+    }
+    given.keep();
+    Ok(())
+}
+
+/// An extent that the domain owns, but has not been told of: taken away again unless it is kept.
+struct Given<'a, M: Machine> {
+    ram: Ram<'a, M>,
+    owner: OwnerId,
+    first: Mfn,
+    frames: u64,
+}
+
+impl<'a, M: Machine> Given<'a, M> {
+    fn take(ram: Ram<'a, M>, owner: OwnerId, wanted: &Reservation) -> Result<Self, Stop> {
+        let first = patiently(ram.machine, || {
+            ram.allocate_for(owner, wanted.order, wanted.below)
+        })?;
+        Ok(Self {
+            ram,
+            owner,
+            first,
+            frames: wanted.extent(),
+        })
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        (self.first.get()..)
+            .zip(0..self.frames)
+            .map(|(number, _)| number)
+    }
+
+    /// Enters the frames into the domain's M2P view, from `pfn` on.
+    fn name(&self, pfn: u64) -> Result<(), Stop> {
+        for (number, offset) in self.numbers().zip(0..) {
+            let mfn = self.ram.frames.lookup(number).ok_or(Stop::Ended)?;
+            self.ram
+                .set_pfn(self.owner, mfn, Pfn::new(pfn.wrapping_add(offset)))
+                .map_err(|_| Stop::Ended)?;
+        }
+        Ok(())
+    }
+
+    fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl<M: Machine> Drop for Given<'_, M> {
+    fn drop(&mut self) {
+        for number in self.numbers() {
+            let ended = self.ram.end_allocation(self.owner, number);
+            debug_assert!(ended.is_ok(), "the frame was given a moment ago");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Memory and vCPUs that change while a guest works.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::bench::{Bench, number};
+use crate::run::client::Console;
+use crate::run::demo::TICK;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_secs(10);
+
+/// Sizes and numbers of vCPUs, gone through in turns of different length so that all pairs meet.
+const SIZES: [u64; 5] = [64, 192, 48, 256, 96];
+const VCPUS: [u64; 4] = [1, 4, 2, 3];
+
+/// A minute of changes; the longest gap is printed, and is held to that of unchanged windows.
+pub(crate) fn for_a_minute(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        create(bench, "busy")?;
+        bench.client().console("busy", |console| {
+            console.start_heartbeat()?;
+            console.heartbeat()?;
+            std::thread::sleep(QUIET);
+            let before = console.heartbeat()?.longest;
+            let deadline = Instant::now() + MINUTE;
+            let mut turns: usize = 0;
+            while Instant::now() < deadline {
+                turn(bench, console, "busy", turns)?;
+                turns += 1;
+            }
+            let during = console.heartbeat()?;
+            std::thread::sleep(QUIET);
+            let after = console.heartbeat()?.longest;
+            console.stop_heartbeat()?;
+            let quiet = before.max(after);
+            println!(
+                "         {turns} changes of each kind, {} beats; longest gap {:.1} ms, {:.1} ms without changes",
+                during.beats,
+                millis(during.longest),
+                millis(quiet)
+            );
+            let allowed = (TICK * 3).max(quiet * 2);
+            ensure!(
+                during.longest <= allowed,
+                "the longest gap was {:.1} ms, {:.1} ms are allowed",
+                millis(during.longest),
+                millis(allowed)
+            );
+            Ok(())
+        })?;
+        bench.client().json(&["destroy", "busy"]).map(|_| ())
+    })
+}
+
+/// The same with time that counts instructions: no excuse by a busy host.
+pub(crate) fn by_instruction_count(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        create(bench, "counted")?;
+        bench.client().console("counted", |console| {
+            console.start_heartbeat()?;
+            console.heartbeat()?;
+            for number in 0..SIZES.len() * VCPUS.len() {
+                turn(bench, console, "counted", number)?;
+            }
+            let window = console.heartbeat()?;
+            console.stop_heartbeat()?;
+            println!(
+                "         {} beats, longest gap {:.3} ms of counted time",
+                window.beats,
+                millis(window.longest)
+            );
+            ensure!(
+                window.longest <= TICK * 3,
+                "the longest gap was {:.3} ms",
+                millis(window.longest)
+            );
+            Ok(())
+        })?;
+        bench.client().json(&["destroy", "counted"]).map(|_| ())
+    })
+}
+
+/// A change that cannot be is refused before anything has changed.
+pub(crate) fn refusals(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        create(bench, "still")?;
+        let wanted = [
+            (["balloon", "still", "1TiB"], 4),
+            (["balloon", "still", "1MiB"], 4),
+            (["balloon", "still", "512MiB"], 4),
+            (["vcpus", "still", "5"], 4),
+            (["vcpus", "still", "0"], 2),
+            (["balloon", "still", "64"], 2),
+            (["balloon", "nobody", "64MiB"], 3),
+            (["vcpus", "nobody", "1"], 3),
+        ];
+        for (words, code) in wanted {
+            let (said, json) = bench.refused(&words)?;
+            ensure!(
+                said.code == code,
+                "`{}` ended with code {}: {json}",
+                said.command,
+                said.code
+            );
+            let domain = bench.domain("still")?;
+            ensure!(
+                number(&domain, "memory_bytes")? == 64 << 20
+                    && number(&domain, "vcpus_online")? == 1,
+                "`{}` was refused, and yet changed something: {domain}",
+                said.command
+            );
+        }
+        bench.client().json(&["destroy", "still"]).map(|_| ())
+    })
+}
+
+fn create(bench: &Bench<'_, '_>, name: &str) -> Result<()> {
+    bench
+        .client()
+        .json(&[
+            "create",
+            "--name",
+            name,
+            "--memory",
+            "64MiB",
+            "--max-memory",
+            "256MiB",
+            "--vcpus",
+            "1",
+            "--max-vcpus",
+            "4",
+        ])
+        .map(|_| ())
+}
+
+/// One change of memory and one of vCPUs, each seen by the guest too.
+fn turn(bench: &Bench<'_, '_>, console: &mut Console<'_>, name: &str, count: usize) -> Result<()> {
+    let size = SIZES.get(count % SIZES.len()).copied().unwrap_or(64);
+    let vcpus = VCPUS.get(count % VCPUS.len()).copied().unwrap_or(1);
+    let memory = bench
+        .client()
+        .json(&["balloon", name, &format!("{size}MiB")])?;
+    let reached = number(&memory, "memory_bytes")?;
+    ensure!(
+        reached == size << 20,
+        "{size} MiB were asked for, {reached} bytes reached"
+    );
+    let online = number(
+        &bench.client().json(&["vcpus", name, &vcpus.to_string()])?,
+        "vcpus_online",
+    )?;
+    ensure!(
+        online == vcpus,
+        "{vcpus} vCPUs were asked for, {online} are online"
+    );
+    let seen = (console.memory()?, console.cpus()?);
+    ensure!(
+        seen == (size << 20, vcpus),
+        "the guest sees {} bytes and {} vCPUs, not {size} MiB and {vcpus}",
+        seen.0,
+        seen.1
+    );
+    Ok(())
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}

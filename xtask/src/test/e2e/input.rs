@@ -1,0 +1,271 @@
+//! Wrong input: each kind is refused with a reason and an exit code, and leaves nothing behind.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::bench::Bench;
+use crate::test::trial;
+
+/// A kernel file that is made wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WrongKernel {
+    name: &'static str,
+    spoil: fn(&mut Vec<u8>),
+}
+
+const PROGRAM_HEADERS: usize = 64;
+const PROGRAM_HEADER: usize = 56;
+const PT_NOTE: u32 = 4;
+
+/// All ways to spoil a kernel.
+pub(crate) fn wrong_kernels() -> [WrongKernel; 8] {
+    let wrong = |name, spoil| WrongKernel { name, spoil };
+    [
+        wrong("an empty kernel file", |kernel| kernel.clear()),
+        wrong("a truncated kernel", |kernel| {
+            kernel.truncate(kernel.len() / 3)
+        }),
+        wrong("a kernel cut in its header", |kernel| kernel.truncate(40)),
+        wrong("a kernel that is no ELF", |kernel| {
+            *kernel = b"#!/bin/sh\nexit 0\n".repeat(99)
+        }),
+        wrong("a 32-bit kernel", |kernel| put(kernel, 4, &[1])),
+        wrong("a kernel with overlapping segments", |kernel| {
+            let first = get(kernel, PROGRAM_HEADERS + 16);
+            let first_physical = get(kernel, PROGRAM_HEADERS + 24);
+            put(kernel, PROGRAM_HEADERS + PROGRAM_HEADER + 16, &first);
+            put(
+                kernel,
+                PROGRAM_HEADERS + PROGRAM_HEADER + 24,
+                &first_physical,
+            );
+        }),
+        wrong("a kernel with a segment that wraps", |kernel| {
+            put(kernel, PROGRAM_HEADERS + 40, &u64::MAX.to_le_bytes());
+        }),
+        wrong("a kernel without notes", |kernel| {
+            for number in 0..8 {
+                let at = PROGRAM_HEADERS + number * PROGRAM_HEADER;
+                if kernel.get(at..at + 4) == Some(&PT_NOTE.to_le_bytes()) {
+                    put(kernel, at, &0_u32.to_le_bytes());
+                }
+            }
+            blank_section_names(kernel);
+        }),
+    ]
+}
+
+fn get(bytes: &[u8], at: usize) -> [u8; 8] {
+    bytes
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .copied()
+        .unwrap_or_default()
+}
+
+fn put(bytes: &mut [u8], at: usize, new: &[u8]) {
+    if let Some(place) = bytes.get_mut(at..at + new.len()) {
+        place.copy_from_slice(new);
+    }
+}
+
+/// Takes the section headers away: a loader must not find notes through them either.
+fn blank_section_names(kernel: &mut [u8]) {
+    put(kernel, 40, &[0; 8]);
+    put(kernel, 58, &[0; 6]);
+}
+
+impl WrongKernel {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn is_refused(&self, bench: &Bench<'_, '_>) -> Result<()> {
+        let mut kernel = read(&bench.images().kernel("demo"))?;
+        (self.spoil)(&mut kernel);
+        let file = bench.scratch("spoiled-kernel")?;
+        fs::write(&file, &kernel).context("cannot write the kernel")?;
+        bench.leaves_nothing(|| {
+            let path = file.to_string_lossy();
+            let (said, json) = bench.refused(&["create", "--name", "wrong", "--kernel", &path])?;
+            ensure!(
+                json["error"]["code"] == "bad-image",
+                "`{}` was refused for another reason: {json}",
+                said.command
+            );
+            Ok(())
+        })
+    }
+}
+
+/// A configuration file that is wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WrongFile {
+    name: &'static str,
+    text: &'static str,
+    /// What the message must name.
+    names: &'static str,
+}
+
+/// Wrong configuration files.
+pub(crate) const WRONG_FILES: &[WrongFile] = &[
+    WrongFile {
+        name: "a configuration with an unknown key",
+        text: "name = \"x\"\nmemroy = \"64MiB\"\n",
+        names: "memroy",
+    },
+    WrongFile {
+        name: "a configuration with a wrong type",
+        text: "name = \"x\"\nvcpus = \"many\"\n",
+        names: "vcpus",
+    },
+    WrongFile {
+        name: "a configuration with a duplicate",
+        text: "name = \"x\"\nname = \"y\"\n",
+        names: "name",
+    },
+    WrongFile {
+        name: "a configuration that is no TOML",
+        text: "name = = x\n",
+        names: "1",
+    },
+];
+
+impl WrongFile {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn is_refused(&self, bench: &Bench<'_, '_>) -> Result<()> {
+        let file = bench.scratch("wrong.toml")?;
+        fs::write(&file, self.text).context("cannot write the configuration")?;
+        bench.leaves_nothing(|| {
+            let (said, json) = bench.refused(&["create", "-f", &file.to_string_lossy()])?;
+            ensure!(
+                said.code == 2,
+                "`{}` ended with code {}: {json}",
+                said.command,
+                said.code
+            );
+            ensure!(
+                said.err.contains(self.names),
+                "it does not name `{}`: {json}",
+                self.names
+            );
+            Ok(())
+        })
+    }
+}
+
+/// A command line that is wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WrongWords {
+    name: &'static str,
+    words: &'static [&'static str],
+    code: u8,
+}
+
+const fn wrong(name: &'static str, words: &'static [&'static str], code: u8) -> WrongWords {
+    WrongWords { name, words, code }
+}
+
+/// Wrong command lines, with their exit codes.
+pub(crate) const WRONG_WORDS: &[WrongWords] = &[
+    wrong("memory of 0", &["create", "--memory", "0MiB"], 2),
+    wrong("memory without a unit", &["create", "--memory", "64"], 2),
+    wrong(
+        "memory below the image's need",
+        &["create", "--memory", "1MiB"],
+        4,
+    ),
+    wrong(
+        "memory above the host's",
+        &["create", "--memory", "1TiB"],
+        4,
+    ),
+    wrong(
+        "a maximum below the beginning",
+        &["create", "--memory", "64MiB", "--max-memory", "32MiB"],
+        2,
+    ),
+    wrong("0 vCPUs", &["create", "--vcpus", "0"], 2),
+    wrong("1000 vCPUs", &["create", "--vcpus", "1000"], 4),
+    wrong("a CPU that is not there", &["create", "--cpus", "63"], 4),
+    wrong("a name with a slash", &["create", "--name", "a/b"], 2),
+    wrong(
+        "a kernel that is not there",
+        &["create", "--kernel", "/no/such/kernel"],
+        1,
+    ),
+    wrong("an unknown option", &["create", "--colour", "red"], 2),
+    wrong("an unknown domain", &["show", "nobody"], 3),
+    wrong("destroying dom0", &["destroy", "0"], 1),
+];
+
+impl WrongWords {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn is_refused(&self, bench: &Bench<'_, '_>) -> Result<()> {
+        bench.leaves_nothing(|| {
+            let (said, json) = bench.refused(self.words)?;
+            ensure!(
+                said.code == self.code,
+                "`{}` ended with code {}, not {}: {json}",
+                said.command,
+                said.code,
+                self.code
+            );
+            Ok(())
+        })
+    }
+}
+
+/// A name belongs to one domain at a time.
+pub(crate) fn duplicate_name(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        let words = ["create", "--name", "twin", "--memory", "16MiB"];
+        bench.client().json(&words)?;
+        let (said, json) = bench.refused(&words)?;
+        ensure!(
+            json["error"]["code"] == "name-taken",
+            "`{}` was refused for another reason: {json}",
+            said.command
+        );
+        bench.client().json(&["destroy", "twin"]).map(|_| ())
+    })
+}
+
+/// A kernel that dom0 has never seen is sent to it, runs, and says so.
+pub(crate) fn uploaded_kernel(bench: &Bench<'_, '_>) -> Result<()> {
+    const LIMIT: Duration = Duration::from_secs(30);
+    bench.leaves_nothing(|| {
+        let kernel = bench.images().kernel("hello");
+        let path = kernel.to_string_lossy();
+        bench.client().json(&[
+            "create", "--name", "sent", "--kernel", &path, "--memory", "32MiB",
+        ])?;
+        let deadline = std::time::Instant::now() + LIMIT;
+        loop {
+            let log = bench.client().say(&["console", "sent", "--log"]);
+            let lines: Vec<String> = log.out.lines().map(str::to_owned).collect();
+            match trial::verdict(&lines) {
+                Some(trial::Verdict::Success) => break,
+                Some(other) => anyhow::bail!("it says {other:?}"),
+                None if std::time::Instant::now() > deadline => {
+                    anyhow::bail!("it says nothing but:\n{}", log.out)
+                }
+                None => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+        bench.client().json(&["destroy", "sent"]).map(|_| ())
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}

@@ -1,0 +1,140 @@
+//! What one domain or one client does must not be noticed by others.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use dom0ctl::connect::Address;
+
+use super::bench::Bench;
+use crate::run::client::{Client, Console};
+use crate::run::demo::TICK;
+
+const QUIET: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(30);
+const CLIENTS: usize = 16;
+
+/// One domain crashes; another one's heart does not miss a beat for it.
+pub(crate) fn crash(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        for name in ["falls", "stands"] {
+            bench
+                .client()
+                .json(&["create", "--name", name, "--memory", "16MiB"])?;
+        }
+        bench.client().console("stands", |console| {
+            console.start_heartbeat()?;
+            thread::sleep(QUIET);
+            let quiet = console.heartbeat()?.longest;
+            bench
+                .client()
+                .console("falls", |other| other.say("crash", LIMIT))?;
+            await_state(bench, "falls", "crashed")?;
+            thread::sleep(QUIET);
+            let during = console.heartbeat()?.longest;
+            console.stop_heartbeat()?;
+            let allowed = (TICK * 3).max(quiet * 2);
+            ensure!(
+                during <= allowed,
+                "the other domain stood still for {during:?}"
+            );
+            Ok(())
+        })?;
+        let shown = bench.client().json(&["show", "falls"])?;
+        ensure!(
+            shown.to_string().contains("crash"),
+            "no word of the crash in {shown}"
+        );
+        for name in ["falls", "stands"] {
+            bench.client().json(&["destroy", name])?;
+        }
+        Ok(())
+    })
+}
+
+fn await_state(bench: &Bench<'_, '_>, name: &str, state: &str) -> Result<()> {
+    let deadline = std::time::Instant::now() + LIMIT;
+    loop {
+        let domain = bench.domain(name)?;
+        if domain["state"] == state {
+            return Ok(());
+        }
+        ensure!(
+            std::time::Instant::now() < deadline,
+            "{name} is {} and not {state}",
+            domain["state"]
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Sixteen clients hold a connection each; one more is refused with a reason, and served when there is room.
+pub(crate) fn clients(bench: &Bench<'_, '_>) -> Result<()> {
+    let address = Address::Unix(bench.socket());
+    let connect = || {
+        address
+            .connect()
+            .map_err(|failure| anyhow!("{}", failure.error().message))
+    };
+    let mut sessions = Vec::new();
+    for number in 0..CLIENTS {
+        sessions.push(connect().with_context(|| format!("client {number}"))?);
+    }
+    let refusal = connect().err().context("a seventeenth client was let in")?;
+    ensure!(
+        refusal.to_string().contains("16"),
+        "the seventeenth client was told: {refusal}"
+    );
+    drop(sessions);
+    bench.client().json(&["version"]).map(|_| ())
+}
+
+/// Destroys a domain while others work on it: everybody gets an answer, and nothing is left behind.
+pub(crate) fn races(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        for round in 0..10 {
+            let name = format!("raced-{round}");
+            let client = bench.client();
+            thread::scope(|scope| {
+                let create =
+                    scope.spawn(|| client.say(&["create", "--name", &name, "--memory", "32MiB"]));
+                let early = scope.spawn(|| client.say(&["destroy", &name]));
+                drop((create.join(), early.join()));
+            });
+            client.say(&[
+                "create",
+                "--name",
+                &name,
+                "--memory",
+                "32MiB",
+                "--max-memory",
+                "64MiB",
+            ]);
+            thread::scope(|scope| {
+                let watcher = scope.spawn(|| watch(client, &name));
+                let balloon =
+                    scope.spawn(|| client.say(&["balloon", &name, "64MiB", "--timeout", "20"]));
+                let vcpus = scope.spawn(|| client.say(&["vcpus", &name, "1", "--timeout", "20"]));
+                thread::sleep(Duration::from_millis(20 * round));
+                let destroyed = client.say(&["destroy", &name]);
+                ensure!(
+                    destroyed.code == 0,
+                    "`{}` ended with code {}: {}",
+                    destroyed.command,
+                    destroyed.code,
+                    destroyed.err
+                );
+                drop((watcher.join(), balloon.join(), vcpus.join()));
+                Ok(())
+            })?;
+        }
+        Ok(())
+    })
+}
+
+/// Attaches to the console until it ends.
+fn watch(client: &Client, name: &str) -> Result<()> {
+    client.console(name, |console: &mut Console<'_>| {
+        console.hear("that it ends", LIMIT, |_| None::<()>)
+    })
+}
