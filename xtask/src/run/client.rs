@@ -230,3 +230,6 @@ fn complaint(failure: dom0ctl::exit::Failure) -> anyhow::Error {
     let error = failure.error();
     anyhow::anyhow!("{} ({:?})", error.message, error.code)
 }
+
+#[cfg(test)]
+mod tests;
