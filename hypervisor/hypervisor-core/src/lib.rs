@@ -37,6 +37,7 @@ pub mod entry;
 )]
 pub mod fake;
 pub mod frame;
+pub mod grant;
 pub mod guest;
 pub mod ids;
 pub mod machine;

@@ -45,6 +45,8 @@ pub mod rank {
     pub const DOMAIN_LIFE: u8 = 20;
     /// A domain's grant table.
     pub const GRANT_TABLE: u8 = 30;
+    /// What a domain has mapped of other domains' grants.
+    pub const GRANT_HANDLES: u8 = 35;
     /// A domain's page tables.
     pub const PAGE_TABLES: u8 = 40;
     /// A domain's event channel ports.

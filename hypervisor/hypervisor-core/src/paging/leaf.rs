@@ -10,7 +10,7 @@ use super::tables::{Source, Tables};
 
 /// The references of one L1 entry; given back when dropped.
 #[must_use]
-pub(super) enum Leaf<'a, M: Machine> {
+pub(crate) enum Leaf<'a, M: Machine> {
     /// Device memory.
     Device,
     /// A read-only mapping.
@@ -21,7 +21,7 @@ pub(super) enum Leaf<'a, M: Machine> {
 
 impl<'a, M: Machine> Leaf<'a, M> {
     /// The references that a present entry held; it does not any more.
-    pub(super) fn adopt(ram: Ram<'a, M>, entry: Entry) -> Self {
+    pub(crate) fn adopt(ram: Ram<'a, M>, entry: Entry) -> Self {
         match ram.frames.lookup(entry.frame_number()) {
             None => Self::Device,
             Some(mfn) if entry.is_writable() => Self::Write(WritableRef::adopt(ram, mfn)),
@@ -30,7 +30,7 @@ impl<'a, M: Machine> Leaf<'a, M> {
     }
 
     /// The references belong to an entry from now on.
-    pub(super) fn record(self) {
+    pub(crate) fn record(self) {
         match self {
             Self::Device => {}
             Self::Read(reference) => {

@@ -1,0 +1,183 @@
+//! `grant_table_op(cmd, uop, count)`: an array of requests, each with a status of its own.
+
+use hypercall_abi::Errno;
+use hypercall_abi::grant::{
+    GNTTABOP_COPY, GNTTABOP_GET_STATUS_FRAMES, GNTTABOP_GET_VERSION, GNTTABOP_MAP_GRANT_REF,
+    GNTTABOP_QUERY_SIZE, GNTTABOP_SET_VERSION, GNTTABOP_SETUP_TABLE, GNTTABOP_TRANSFER,
+    GNTTABOP_UNMAP_GRANT_REF, GetStatusFrames, GetVersion, GrantCopy, MapGrantRef, QuerySize,
+    SetupTable, UnmapGrantRef,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::unmap::{self, GROUP};
+use super::world::{GrantCall, World};
+use super::{copy, map, query};
+use crate::guest::NoAccess;
+use crate::machine::Machine;
+use crate::paging::layout::is_guest;
+use crate::sync::Held;
+
+/// Bits of the command that may be set.
+const COMMANDS: u32 = (1 << 12) - 1;
+/// Requests of one call are fewer than this.
+const TOO_MANY: u32 = 1 << 31;
+
+/// How a call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum GrantOutcome {
+    /// All requests have a status.
+    Done,
+    /// Refused as a whole, or an element could not be read or written.
+    Refused(Errno),
+    /// To be repeated from this element on, with so many left.
+    Again(u64, u32),
+}
+
+impl From<Result<(), Errno>> for GrantOutcome {
+    fn from(result: Result<(), Errno>) -> Self {
+        result.map_or_else(Self::Refused, |()| Self::Done)
+    }
+}
+
+impl From<NoAccess> for GrantOutcome {
+    fn from(_: NoAccess) -> Self {
+        Self::Refused(Errno::EFAULT)
+    }
+}
+
+/// Runs a call.
+pub fn grant_table_op<M: Machine, W: World>(
+    call: GrantCall<'_, M, W>,
+    command: u32,
+    array: u64,
+    count: u32,
+    held: &mut Held<'_, 0>,
+) -> GrantOutcome {
+    if count >= TOO_MANY || command & !COMMANDS != 0 {
+        return GrantOutcome::Refused(Errno::EINVAL);
+    }
+    match command {
+        GNTTABOP_MAP_GRANT_REF => each(call, array, count, |request: &mut MapGrantRef| {
+            map::map(call, request, held);
+        }),
+        GNTTABOP_UNMAP_GRANT_REF => unmap_all(call, array, count, held),
+        GNTTABOP_COPY => each(call, array, count, |request: &mut GrantCopy| {
+            copy::copy(call, request, held);
+        }),
+        GNTTABOP_SETUP_TABLE => single(call, array, count, |request: &mut SetupTable| {
+            query::setup_table(call, request, held);
+            Ok(())
+        }),
+        GNTTABOP_QUERY_SIZE => single(call, array, count, |request: &mut QuerySize| {
+            query::query_size(call, request, held);
+            Ok(())
+        }),
+        GNTTABOP_SET_VERSION => single(call, array, count, query::set_version),
+        GNTTABOP_GET_VERSION => single(call, array, count, |request: &mut GetVersion| {
+            query::get_version(call, request, held)
+        }),
+        GNTTABOP_GET_STATUS_FRAMES => {
+            single(call, array, count, |request: &mut GetStatusFrames| {
+                query::get_status_frames(request);
+                Ok(())
+            })
+        }
+        GNTTABOP_TRANSFER => GrantOutcome::Refused(Errno::EOPNOTSUPP),
+        _ => GrantOutcome::Refused(Errno::ENOSYS),
+    }
+}
+
+/// Runs a list of requests, each read once and written back with its status.
+fn each<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
+    call: GrantCall<'_, M, W>,
+    array: u64,
+    count: u32,
+    mut run: impl FnMut(&mut T),
+) -> GrantOutcome {
+    if !is_guest(array) {
+        return GrantOutcome::Refused(Errno::EFAULT);
+    }
+    let mut at = array;
+    for done in 0..count {
+        if done > 0 && call.ram.machine.preempt_due() {
+            return GrantOutcome::Again(at, count.saturating_sub(done));
+        }
+        let mut request = match call.guest().read::<T>(at) {
+            Ok(request) => request,
+            Err(error) => return error.into(),
+        };
+        run(&mut request);
+        if let Err(error) = call.guest().write(at, &request) {
+            return error.into();
+        }
+        at = at.wrapping_add(u64::try_from(size_of::<T>()).unwrap_or(0));
+    }
+    GrantOutcome::Done
+}
+
+/// Runs the one request of an operation on a whole table; it is written back whatever comes out.
+fn single<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
+    call: GrantCall<'_, M, W>,
+    at: u64,
+    count: u32,
+    run: impl FnOnce(&mut T) -> Result<(), Errno>,
+) -> GrantOutcome {
+    if count != 1 {
+        return GrantOutcome::Refused(Errno::EINVAL);
+    }
+    let mut request = match call.guest().read::<T>(at) {
+        Ok(request) => request,
+        Err(error) => return error.into(),
+    };
+    let result = run(&mut request);
+    match call.guest().write(at, &request) {
+        Ok(()) => result.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// Unmaps in groups that share a flush. A status is told before its group's flush, as the guest may not look at it before
+/// the call returns.
+fn unmap_all<M: Machine, W: World>(
+    call: GrantCall<'_, M, W>,
+    array: u64,
+    count: u32,
+    held: &mut Held<'_, 0>,
+) -> GrantOutcome {
+    let mut at = array;
+    let mut left = count;
+    let size = u64::try_from(size_of::<UnmapGrantRef>()).unwrap_or(0);
+    loop {
+        let mut group = [const { None }; GROUP];
+        let members = usize::try_from(left).unwrap_or(GROUP).min(GROUP);
+        let mut slots = group.iter_mut().take(members);
+        let outcome = each(
+            call,
+            at,
+            u32::try_from(members).unwrap_or(0),
+            |request: &mut UnmapGrantRef| {
+                if let Some(slot) = slots.next() {
+                    *slot = unmap::begin(call, request, held);
+                }
+            },
+        );
+        unmap::finish(call, &mut group, held);
+        let done = match outcome {
+            GrantOutcome::Done => u32::try_from(members).unwrap_or(0),
+            GrantOutcome::Again(next, rest) => {
+                let undone = u32::try_from(members).unwrap_or(0).saturating_sub(rest);
+                return GrantOutcome::Again(next, left.saturating_sub(undone));
+            }
+            GrantOutcome::Refused(error) => return GrantOutcome::Refused(error),
+        };
+        left = left.saturating_sub(done);
+        if left == 0 {
+            return GrantOutcome::Done;
+        }
+        at = at.wrapping_add(size.wrapping_mul(u64::from(done)));
+        if call.ram.machine.preempt_due() {
+            return GrantOutcome::Again(at, left);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! `unmap_grant_ref`, and the end of all mappings when their domain ends.
+//!
+//! References go back only after every CPU that may hold the mapping has flushed, and the granter's flags after that: once
+//! they are clear it may do anything with the frame (T5). One flush serves a group of requests.
+
+use hypercall_abi::grant::UnmapGrantRef;
+
+use super::entry::Access;
+use super::handle::Mapping;
+use super::map::find_slot;
+use super::status::{Status, number_of};
+use super::world::{GrantCall, Member, World};
+use crate::frame::{Account, FrameRef, Ram, WritableRef};
+use crate::ids::CpuSet;
+use crate::machine::Machine;
+use crate::paging::Tables;
+use crate::paging::leaf::Leaf;
+use crate::sync::Held;
+
+/// Requests that share a flush.
+pub(super) const GROUP: usize = 32;
+
+/// What a request has taken down: given back in [`finish`].
+pub(super) struct Undone<'a, M: Machine> {
+    handle: u32,
+    mapping: Mapping,
+    /// References of the entry that was cleared.
+    host: Option<Leaf<'a, M>>,
+    /// The device mapping goes too.
+    device: bool,
+}
+
+/// Takes one mapping down but for what needs a flush first.
+pub(super) fn begin<'a, M: Machine, W: World>(
+    call: GrantCall<'a, M, W>,
+    request: &mut UnmapGrantRef,
+    held: &mut Held<'_, 0>,
+) -> Option<Undone<'a, M>> {
+    match try_begin(call, request, held) {
+        Ok(undone) => {
+            request.status = number_of(Ok(()));
+            Some(undone)
+        }
+        Err(status) => {
+            request.status = status.number();
+            None
+        }
+    }
+}
+
+fn try_begin<'a, M: Machine, W: World>(
+    call: GrantCall<'a, M, W>,
+    request: &UnmapGrantRef,
+    held: &mut Held<'_, 0>,
+) -> Result<Undone<'a, M>, Status> {
+    let handle = request.handle;
+    let mapping = call.own().grants().handles.lock(held).0.take(handle)?;
+    match clear(call, request, &mapping, held) {
+        Ok(host) => Ok(Undone {
+            handle,
+            mapping,
+            host,
+            device: mapping.device && request.dev_bus_addr != 0,
+        }),
+        Err(status) => {
+            call.own()
+                .grants()
+                .handles
+                .lock(held)
+                .0
+                .set(handle, mapping);
+            Err(status)
+        }
+    }
+}
+
+/// Checks a request against its mapping and clears the page-table entry, if that is asked for.
+fn clear<'a, M: Machine, W: World>(
+    call: GrantCall<'a, M, W>,
+    request: &UnmapGrantRef,
+    mapping: &Mapping,
+    held: &mut Held<'_, 0>,
+) -> Result<Option<Leaf<'a, M>>, Status> {
+    let device = request.dev_bus_addr;
+    if mapping.device && device != 0 && device != mapping.frame.address() {
+        return Err(Status::BadDeviceAddress);
+    }
+    if request.host_addr == 0 || !mapping.host {
+        return Ok(None);
+    }
+    let (tables, _held) = Tables::lock(call.ram, call.own().memory(), call.vcpu, held);
+    let slot = find_slot(&tables, call, request.host_addr, mapping.by_entry)?;
+    let writable = mapping.access == Access::Write;
+    tables
+        .remove_grant(slot, mapping.frame, writable)
+        .map(|entry| Some(Leaf::adopt(call.ram, entry)))
+        .ok_or(Status::GeneralError)
+}
+
+/// Flushes once and gives back what a group of requests has taken down.
+pub(super) fn finish<M: Machine, W: World>(
+    call: GrantCall<'_, M, W>,
+    group: &mut [Option<Undone<'_, M>>; GROUP],
+    held: &mut Held<'_, 0>,
+) {
+    if group.iter().flatten().any(|undone| undone.host.is_some()) {
+        let account = call.own().memory().account(call.ram.frames);
+        call.ram
+            .flush_all(account.map_or(CpuSet::EMPTY, Account::dirty));
+    }
+    for slot in group {
+        if let Some(undone) = slot.take() {
+            give_back(call, undone, held);
+        }
+    }
+}
+
+fn give_back<M: Machine, W: World>(
+    call: GrantCall<'_, M, W>,
+    undone: Undone<'_, M>,
+    held: &mut Held<'_, 0>,
+) {
+    let Undone {
+        handle,
+        mut mapping,
+        host,
+        device,
+    } = undone;
+    let mut pins = 0_u8;
+    if host.is_some() {
+        mapping.host = false;
+        pins = pins.saturating_add(1);
+    }
+    drop(host);
+    if device {
+        mapping.device = false;
+        pins = pins.saturating_add(1);
+        drop(device_references(call.ram, &mapping));
+    }
+    for _ in 0..pins {
+        unpin(call.ram, call.world, &mapping, held);
+    }
+    let (mut handles, _) = call.own().grants().handles.lock(held);
+    if mapping.host || mapping.device {
+        handles.set(handle, mapping);
+    } else {
+        handles.release(handle);
+    }
+}
+
+/// The references that a device mapping's handle stood for.
+fn device_references<'a, M: Machine>(ram: Ram<'a, M>, mapping: &Mapping) -> Leaf<'a, M> {
+    match mapping.access {
+        Access::Read => Leaf::Read(FrameRef::adopt(ram, mapping.frame)),
+        Access::Write => Leaf::Write(WritableRef::adopt(ram, mapping.frame)),
+    }
+}
+
+/// One pin of the granter's entry less, if the granter still exists.
+fn unpin<M: Machine, W: World>(
+    ram: Ram<'_, M>,
+    world: &W,
+    mapping: &Mapping,
+    held: &mut Held<'_, 0>,
+) {
+    let granter = world.find(mapping.domid, held);
+    if let Some(granter) = granter.filter(|granter| granter.serial() == mapping.serial) {
+        let (mut shared, _) = granter.grants().shared.lock(held);
+        shared.release(ram, mapping.reference, mapping.access);
+    }
+}
+
+/// Takes down one mapping of a domain that ends; false when there is none left. Its page tables are gone, and with them
+/// the references of all host mappings; what is left are the pins and the devices' references.
+pub fn end_one<M: Machine, W: World>(
+    ram: Ram<'_, M>,
+    world: &W,
+    ending: &W::Domain,
+    held: &mut Held<'_, 0>,
+) -> bool {
+    let Some((handle, mapping)) = ending.grants().handles.lock(held).0.take_any() else {
+        return false;
+    };
+    if mapping.device {
+        drop(device_references(ram, &mapping));
+        unpin(ram, world, &mapping, held);
+    }
+    if mapping.host {
+        unpin(ram, world, &mapping, held);
+    }
+    ending.grants().handles.lock(held).0.release(handle);
+    true
+}
