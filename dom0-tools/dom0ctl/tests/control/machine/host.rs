@@ -296,11 +296,6 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn set_weight(&mut self, domain: DomId, weight: u32) -> Result<(), HostError> {
-        self.state.borrow_mut().body(domain)?.wish.weight = weight;
-        Ok(())
-    }
-
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize {
         let mut state = self.state.borrow_mut();
         let wanted = u64::try_from(list.len()).unwrap();
