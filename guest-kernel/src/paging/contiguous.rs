@@ -1,7 +1,5 @@
 //! Machine-contiguous memory, for devices that read and write it by machine address.
 
-use alloc::vec::Vec;
-
 use super::{Access, Mapping, Mfn, PAGE_SIZE, PagingError, Pfn, frames};
 use crate::hypercall::memory;
 
@@ -30,7 +28,7 @@ impl Contiguous {
             }
         }
         let first = Mfn(list[0]);
-        let frames: Vec<Mfn> = (first.0..).take(count).map(Mfn).collect();
+        let frames: alloc::vec::Vec<Mfn> = (first.0..).take(count).map(Mfn).collect();
         Ok(Self {
             mapping: Mapping::new(&frames, Access::ReadWrite)?,
             first,
@@ -65,7 +63,7 @@ impl Contiguous {
 impl Drop for Contiguous {
     fn drop(&mut self) {
         let count = self.mapping.len() / PAGE_SIZE;
-        let frames: Vec<Mfn> = (self.first.0..).take(count).map(Mfn).collect();
+        let frames: alloc::vec::Vec<Mfn> = (self.first.0..).take(count).map(Mfn).collect();
         // The frames leave the domain when their last mapping goes, which is when the field is dropped.
         let _given_back = memory::decrease_reservation(&frames);
     }

@@ -19,10 +19,17 @@ extern crate alloc;
 #[cfg(any(test, feature = "fake"))]
 extern crate std;
 
+pub mod assist;
 pub mod audit;
+pub mod caller;
+pub mod console;
+pub mod cpu;
+pub mod dispatch;
 pub mod domain;
+pub mod effects;
 pub mod emulate;
 pub mod entry;
+pub mod event;
 #[cfg(any(test, feature = "fake"))]
 #[cfg_attr(
     not(test),
@@ -39,10 +46,22 @@ pub mod fake;
 pub mod frame;
 pub mod grant;
 pub mod guest;
+pub mod hypervisor;
 pub mod ids;
 pub mod machine;
 pub mod memory;
+mod multicall;
+mod operations;
+pub mod outcome;
 pub mod paging;
+pub mod peers;
+mod physdev;
 pub mod sched;
 pub mod sync;
+pub mod time;
 pub mod vcpu;
+pub mod version;
+
+pub use cpu::Cpu;
+pub use entry::{Entry, ExitPath, Interrupt, Next};
+pub use hypervisor::{BootInfo, Hypervisor, Options, StartError};

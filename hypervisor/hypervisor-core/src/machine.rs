@@ -183,6 +183,8 @@ pub trait Machine: Sync + Sized + 'static {
     /// Maps one page of this CPU's descriptor window: 0..=13 the GDT, 16..=31 the LDT. `None`: the shared zero page for a
     /// GDT page, nothing for an LDT page. Flushes the page on this CPU.
     fn set_descriptor_window(&self, page: u8, frame: Option<Mfn>);
+    /// Where this CPU's descriptor window begins: its page n is 4096 * n bytes further on.
+    fn descriptor_window(&self) -> u64;
     /// Loads LDTR with the LDT window of `entries` descriptors, with the null selector for 0.
     fn load_ldt(&self, entries: u16);
 

@@ -75,9 +75,7 @@ impl<H: Host> Manager<H> {
             | DomainState::Running
             | DomainState::Blocked
             | DomainState::Paused => {}
-            state @ (DomainState::Shutdown | DomainState::Crashed | DomainState::Dying) => {
-                return Err(self.wrong_state(key, state, "changed"));
-            }
+            state => return Err(self.wrong_state(key, state, "changed")),
         }
         let domain = self
             .domains
@@ -99,9 +97,11 @@ impl<H: Host> Manager<H> {
     ) -> Result<(), ErrorReply> {
         let now = self.host.now();
         let (before, turn) = self.set_target(key, resource, wanted);
-        self.fail_streams(|work| {
-            let older = work.changing()?;
-            (older.key == key && older.resource == resource).then(superseded)
+        self.fail_streams(|work| match work {
+            Work::Changing(older) if older.key == key && older.resource == resource => {
+                Some(superseded())
+            }
+            _ => None,
         });
         let (timeout, otherwise) = match wait {
             Wait::No => (0, Otherwise::Keep),

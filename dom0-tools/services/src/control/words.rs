@@ -46,10 +46,9 @@ pub(super) fn guest_gone(name: &impl core::fmt::Display) -> ErrorReply {
 
 /// A failure of the hypervisor, or of dom0 in what it asked of it.
 pub(super) fn host(error: HostError) -> ErrorReply {
-    let code = if error.errno == Errno::ENOMEM {
-        ErrorCode::InsufficientMemory
-    } else {
-        ErrorCode::Internal
+    let code = match error.errno {
+        Errno::ENOMEM => ErrorCode::InsufficientMemory,
+        _ => ErrorCode::Internal,
     };
     ErrorReply::new(code, format!("{error}")).hint("`dom0ctl dmesg` may say why")
 }

@@ -2,3 +2,14 @@
 
 pub mod account;
 pub mod build;
+pub mod crash;
+pub mod create;
+pub mod life;
+mod record;
+pub mod rights;
+pub mod start;
+pub mod stop;
+pub mod table;
+
+pub use record::{Assist, Domain, DomainCounters};
+pub use table::{DomId, DomainTable};

@@ -225,6 +225,10 @@ impl Machine for FakeMachine {
         });
     }
 
+    fn descriptor_window(&self) -> u64 {
+        0xffff_8200_0000_0000
+    }
+
     fn load_ldt(&self, entries: u16) {
         self.with_cpu(self.cpu_id().get(), |cpu| cpu.ldt_entries = entries);
     }

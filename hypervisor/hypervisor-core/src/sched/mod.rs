@@ -11,6 +11,7 @@
 pub mod affinity;
 pub mod cap;
 mod entity;
+pub(crate) mod op;
 mod queue;
 mod wake;
 pub mod weight;

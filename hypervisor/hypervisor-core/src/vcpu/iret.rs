@@ -1,92 +1,81 @@
 //! The `iret` hypercall: how a guest kernel returns from a bounce frame, to itself or to its user mode (pv-abi 5.8).
 
+use hypercall_abi::GuestPtr;
+use hypercall_abi::trap::{IretContext, VGCF_IN_SYSCALL};
+
 use super::context::{is_canonical, rflags, selector};
 use super::state::{Mode, VcpuState};
+use crate::caller::Caller;
+use crate::domain::Assist;
+use crate::domain::crash::CrashReason;
 use crate::entry::ExitPath;
+use crate::machine::Machine;
 
-/// Words of `struct iret_context`, which lies at the guest's RSP.
-pub const WORDS: usize = 9;
-/// Flag of the context: leave by SYSRET.
-const IN_SYSCALL: u64 = 0x100;
-
-/// `struct iret_context`, copied in once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IretContext {
-    rax: u64,
-    r11: u64,
-    rcx: u64,
-    flags: u64,
-    rip: u64,
-    cs: u64,
-    rflags: u64,
-    rsp: u64,
-    ss: u64,
+/// `iret`: returns to what the frame on the guest's stack says.
+///
+/// # Errors
+/// The frame cannot be read, or there is no user page table to return on: the domain cannot go on.
+pub fn iret<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
+    let frame = GuestPtr::<IretContext>::new(caller.state.registers.rsp);
+    let context = caller
+        .copy_in(frame)
+        .map_err(|_| CrashReason::BadIretFrame)?;
+    if target(&context) == Mode::User && !caller.to_user() {
+        return Err(CrashReason::NoUserRoot);
+    }
+    let architectural_iopl = caller.domain.assists(Assist::ArchitecturalIopl);
+    caller.state.exit = load(&context, caller.state, architectural_iopl);
+    caller.state.nmi_masked = false;
+    caller
+        .vcpu
+        .set_upcall_mask(caller.machine(), masks_events(&context).into());
+    Ok(())
 }
 
-impl From<[u64; WORDS]> for IretContext {
-    fn from([rax, r11, rcx, flags, rip, cs, rflags, rsp, ss]: [u64; WORDS]) -> Self {
-        Self {
-            rax,
-            r11,
-            rcx,
-            flags,
-            rip,
-            cs,
-            rflags,
-            rsp,
-            ss,
-        }
+/// The mode returned to.
+fn target(context: &IretContext) -> Mode {
+    if context.cs & selector::RPL == 3 {
+        Mode::User
+    } else {
+        Mode::Kernel
     }
 }
 
-impl IretContext {
-    /// The mode returned to.
-    #[must_use]
-    pub const fn target(&self) -> Mode {
-        if self.cs & selector::RPL == 3 {
-            Mode::User
-        } else {
-            Mode::Kernel
-        }
-    }
+/// The event mask to be set: the inverse of IF.
+fn masks_events(context: &IretContext) -> bool {
+    context.rflags & rflags::IF == 0
+}
 
-    /// The event mask to be set: the inverse of IF.
-    #[must_use]
-    pub const fn masks_events(&self) -> bool {
-        self.rflags & rflags::IF == 0
+/// Loads the registers, and the virtual IOPL where the assist makes it part of RFLAGS. Says how to leave.
+fn load(context: &IretContext, state: &mut VcpuState, architectural_iopl: bool) -> ExitPath {
+    if architectural_iopl {
+        let [low, ..] = ((context.rflags & rflags::IOPL) >> rflags::IOPL_SHIFT).to_le_bytes();
+        state.iopl = low;
     }
-
-    /// Loads the registers, and the virtual IOPL where the assist makes it part of RFLAGS. Says how to leave.
-    pub fn load(&self, state: &mut VcpuState, architectural_iopl: bool) -> ExitPath {
-        if architectural_iopl {
-            let [low, ..] = ((self.rflags & rflags::IOPL) >> rflags::IOPL_SHIFT).to_le_bytes();
-            state.iopl = low;
-        }
-        let registers = &mut state.registers;
-        registers.rax = self.rax;
-        registers.rip = self.rip;
-        registers.rsp = self.rsp;
-        registers.rflags = rflags::for_guest(self.rflags);
-        registers.cs = (self.cs & 0xffff) | selector::RPL;
-        registers.ss = (self.ss & 0xffff) | selector::RPL;
-        if self.flags & IN_SYSCALL == 0 {
-            registers.rcx = self.rcx;
-            registers.r11 = self.r11;
-            return ExitPath::Iret;
-        }
-        // At once, not at the exit: an event taken now must not hand kernel values of these registers to the user.
-        registers.rcx = registers.rip;
-        registers.r11 = registers.rflags;
-        if !is_canonical(registers.rip) {
-            return ExitPath::Iret;
-        }
-        registers.ss = selector::DATA;
-        if registers.cs == selector::CODE32 {
-            return ExitPath::Iret;
-        }
-        registers.cs = selector::CODE64;
-        ExitPath::Sysret
+    let registers = &mut state.registers;
+    registers.rax = context.rax;
+    registers.rip = context.rip;
+    registers.rsp = context.rsp;
+    registers.rflags = rflags::for_guest(context.rflags);
+    registers.cs = (context.cs & 0xffff) | selector::RPL;
+    registers.ss = (context.ss & 0xffff) | selector::RPL;
+    if context.flags & VGCF_IN_SYSCALL == 0 {
+        registers.rcx = context.rcx;
+        registers.r11 = context.r11;
+        return ExitPath::Iret;
     }
+    // At once, not at the exit: an event taken now must not hand kernel values of these registers to the user.
+    registers.rcx = registers.rip;
+    registers.r11 = registers.rflags;
+    if !is_canonical(registers.rip) {
+        return ExitPath::Iret;
+    }
+    registers.ss = selector::DATA;
+    if registers.cs == selector::CODE32 {
+        return ExitPath::Iret;
+    }
+    registers.cs = selector::CODE64;
+    ExitPath::Sysret
 }
 
 #[cfg(test)]
@@ -94,7 +83,17 @@ mod tests {
     use super::*;
 
     fn context() -> IretContext {
-        IretContext::from([1, 2, 3, 0, 0x4000, 0xe030, 0x202, 0x5000, 0x18])
+        IretContext {
+            rax: 1,
+            r11: 2,
+            rcx: 3,
+            flags: 0,
+            rip: 0x4000,
+            cs: 0xe030,
+            rflags: 0x202,
+            rsp: 0x5000,
+            ss: 0x18,
+        }
     }
 
     #[test]
@@ -105,18 +104,21 @@ mod tests {
             (0xe032, Mode::Kernel),
             (0x33, Mode::User),
         ] {
-            assert_eq!(IretContext { cs, ..context() }.target(), mode);
+            assert_eq!(target(&IretContext { cs, ..context() }), mode);
         }
     }
 
     #[test]
     fn a_plain_return_restores_every_register_and_forces_privilege() {
         let mut state = VcpuState::new();
-        let path = IretContext {
-            rflags: u64::MAX,
-            ..context()
-        }
-        .load(&mut state, false);
+        let path = load(
+            &IretContext {
+                rflags: u64::MAX,
+                ..context()
+            },
+            &mut state,
+            false,
+        );
         let registers = state.registers;
         assert_eq!(path, ExitPath::Iret);
         assert_eq!((registers.rax, registers.r11, registers.rcx), (1, 2, 3));
@@ -129,12 +131,15 @@ mod tests {
     #[test]
     fn a_return_by_sysret_leaks_no_kernel_register() {
         let mut state = VcpuState::new();
-        let path = IretContext {
-            flags: IN_SYSCALL,
-            cs: 0x33,
-            ..context()
-        }
-        .load(&mut state, false);
+        let path = load(
+            &IretContext {
+                flags: VGCF_IN_SYSCALL,
+                cs: 0x33,
+                ..context()
+            },
+            &mut state,
+            false,
+        );
         assert_eq!(path, ExitPath::Sysret);
         assert_eq!((state.registers.rcx, state.registers.r11), (0x4000, 0x202));
         assert_eq!((state.registers.cs, state.registers.ss), (0xe033, 0xe02b));
@@ -144,12 +149,12 @@ mod tests {
     fn sysret_never_goes_to_an_address_that_is_not_canonical() {
         let mut state = VcpuState::new();
         let bad = IretContext {
-            flags: IN_SYSCALL,
+            flags: VGCF_IN_SYSCALL,
             rip: 1 << 47,
             cs: 0x33,
             ..context()
         };
-        assert_eq!(bad.load(&mut state, false), ExitPath::Iret);
+        assert_eq!(load(&bad, &mut state, false), ExitPath::Iret);
         assert_eq!(state.registers.cs, 0x33);
     }
 
@@ -160,22 +165,19 @@ mod tests {
             rflags: 0x202 | 3 << 12,
             ..context()
         };
-        let _: ExitPath = wanted.load(&mut state, false);
+        let _: ExitPath = load(&wanted, &mut state, false);
         assert_eq!(state.iopl, 0);
-        let _: ExitPath = wanted.load(&mut state, true);
+        let _: ExitPath = load(&wanted, &mut state, true);
         assert_eq!(state.iopl, 3);
         assert_eq!(state.registers.rflags & rflags::IOPL, 0);
     }
 
     #[test]
     fn the_mask_is_the_inverse_of_the_interrupt_flag() {
-        assert!(!context().masks_events());
-        assert!(
-            IretContext {
-                rflags: 2,
-                ..context()
-            }
-            .masks_events()
-        );
+        assert!(!masks_events(&context()));
+        assert!(masks_events(&IretContext {
+            rflags: 2,
+            ..context()
+        }));
     }
 }

@@ -8,6 +8,7 @@ use super::callback::Callbacks;
 use super::context::Registers;
 use super::debug::DebugRegisters;
 use super::fpu::FpuArea;
+use crate::entry::ExitPath;
 
 /// Which half of the guest runs. Hardware cannot tell: both are ring 3 (pv-abi 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct VcpuState {
     pub host_stack: u64,
     /// Kernel or user mode.
     pub mode: Mode,
+    /// How to return to the guest, as far as RCX and R11 go.
+    pub exit: ExitPath,
     /// DS, ES, FS, GS.
     pub segments: Segments,
     /// FS base, as of the last switch-out.
@@ -131,6 +134,7 @@ impl VcpuState {
             },
             host_stack: 0,
             mode: Mode::Kernel,
+            exit: ExitPath::Iret,
             segments: Segments {
                 ds: 0,
                 es: 0,

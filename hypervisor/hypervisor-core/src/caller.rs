@@ -1,0 +1,191 @@
+//! Who calls: the vCPU on whose behalf the hypervisor works, with all that a handler may need of it.
+
+use alloc::sync::Arc;
+
+use hypercall_abi::{Errno, GuestPtr, RawDomId};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
+
+use crate::domain::Domain;
+use crate::domain::rights::ControlRight;
+use crate::effects::Effects;
+use crate::guest::GuestMemory;
+use crate::hypervisor::Hypervisor;
+use crate::ids::{Nanos, PhysCpu};
+use crate::machine::Machine;
+use crate::paging::root;
+use crate::sync::Held;
+use crate::vcpu::shared::Vcpu;
+use crate::vcpu::{Mode, VcpuState};
+
+const LOW_END: u64 = 0x0000_8000_0000_0000;
+const HIGH_START: u64 = 0xffff_8800_0000_0000;
+
+/// The running vCPU, its domain, and the effects gathered so far.
+#[derive(Debug)]
+pub struct Caller<'a, M: Machine> {
+    /// The hypervisor.
+    pub hv: &'a Hypervisor<M>,
+    /// The domain.
+    pub domain: &'a Arc<Domain>,
+    /// The shared part of the vCPU.
+    pub vcpu: &'a Vcpu,
+    /// Its registers and all else that only this CPU touches.
+    pub state: &'a mut VcpuState,
+    /// This CPU.
+    pub cpu: PhysCpu,
+    /// What must happen at the end.
+    pub effects: Effects,
+    /// No lock is held.
+    pub held: Held<'static, 0>,
+    /// Whether a list of calls is being run already.
+    pub in_multicall: bool,
+}
+
+impl<'a, M: Machine> Caller<'a, M> {
+    /// The machine.
+    pub const fn machine(&self) -> &'a M {
+        self.hv.machine()
+    }
+
+    /// The hypervisor's clock.
+    pub fn now(&self) -> Nanos {
+        self.machine().now()
+    }
+
+    /// The right to control others, if the caller has it.
+    ///
+    /// # Errors
+    /// `EPERM`.
+    pub fn control_right(&self) -> Result<ControlRight, Errno> {
+        ControlRight::of(self.domain)
+    }
+
+    /// The domain that an argument names.
+    ///
+    /// # Errors
+    /// `ESRCH`.
+    pub fn resolve(&mut self, named: RawDomId) -> Result<Arc<Domain>, Errno> {
+        self.hv.domains.resolve(named, self.domain, &mut self.held)
+    }
+
+    /// Reads one value from guest memory, once.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub fn copy_in<T: FromBytes + FromZeros + IntoBytes>(
+        &self,
+        from: GuestPtr<T>,
+    ) -> Result<T, Errno> {
+        let mut value = T::new_zeroed();
+        self.copy_in_bytes(from.address(), value.as_mut_bytes())?;
+        Ok(value)
+    }
+
+    /// Writes one value to guest memory.
+    ///
+    /// # Errors
+    /// `EFAULT`; part of it may have been written.
+    pub fn copy_out<T: IntoBytes + Immutable>(
+        &self,
+        to: GuestPtr<T>,
+        value: &T,
+    ) -> Result<(), Errno> {
+        self.copy_out_bytes(to.address(), value.as_bytes())
+    }
+
+    /// Reads bytes from guest memory.
+    ///
+    /// # Errors
+    /// `EFAULT`: the range is not the guest's, or a page is absent.
+    pub fn copy_in_bytes(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
+        self.guest().copy_in(from, to).map_err(|_| Errno::EFAULT)
+    }
+
+    /// Writes bytes to guest memory.
+    ///
+    /// # Errors
+    /// `EFAULT`: the range is not the guest's, or a page is absent or read-only.
+    pub fn copy_out_bytes(&self, to: u64, from: &[u8]) -> Result<(), Errno> {
+        self.guest().copy_out(to, from).map_err(|_| Errno::EFAULT)
+    }
+
+    /// Whether both ends of a range are addresses that a guest may use.
+    ///
+    /// # Errors
+    /// `EFAULT`.
+    pub fn check_range(&self, start: u64, len: usize) -> Result<(), Errno> {
+        if is_guest_range(start, len) {
+            Ok(())
+        } else {
+            Err(Errno::EFAULT)
+        }
+    }
+
+    /// Switches to kernel mode, if it is not on: root, GS bases, mode bit.
+    pub fn to_kernel(&mut self) {
+        if self.state.mode == Mode::User {
+            self.toggle(Mode::Kernel);
+        }
+    }
+
+    /// Switches to user mode. False if there is no user root: the domain cannot go on.
+    #[must_use]
+    pub fn to_user(&mut self) -> bool {
+        if self.vcpu.memory.user_root(self.hv.frames()).is_none() {
+            return false;
+        }
+        if self.state.mode == Mode::Kernel {
+            self.toggle(Mode::User);
+        }
+        true
+    }
+
+    fn toggle(&mut self, mode: Mode) {
+        let (ram, memory) = (self.hv.ram(), &self.vcpu.memory);
+        self.machine().swap_guest_gs();
+        self.state.mode = mode;
+        // Equal roots need no load: nothing is hidden from user mode that a flush would hide.
+        if memory.kernel_root(ram.frames) != memory.user_root(ram.frames) {
+            let loaded = root::toggle(ram, memory, mode);
+            debug_assert!(
+                loaded.is_ok(),
+                "a vCPU that runs has a kernel root, and the user root was looked at"
+            );
+        }
+    }
+
+    /// Guest memory of the running vCPU.
+    pub fn guest(&self) -> GuestMemory<'a, M> {
+        GuestMemory::new(self.hv.ram(), &self.vcpu.memory)
+    }
+}
+
+/// Whether all bytes of a range lie in one of the two halves that are a guest's.
+#[must_use]
+pub fn is_guest_range(start: u64, len: usize) -> bool {
+    let Some(end) = u64::try_from(len)
+        .ok()
+        .and_then(|len| start.checked_add(len.saturating_sub(1)))
+    else {
+        return false;
+    };
+    end < LOW_END || start >= HIGH_START
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_must_not_reach_into_the_hypervisors_addresses() {
+        assert!(is_guest_range(0, 8));
+        assert!(is_guest_range(LOW_END - 8, 8));
+        assert!(!is_guest_range(LOW_END - 8, 9));
+        assert!(!is_guest_range(LOW_END, 0));
+        assert!(!is_guest_range(HIGH_START - 1, 8));
+        assert!(is_guest_range(HIGH_START, 8));
+        assert!(is_guest_range(u64::MAX - 7, 8));
+        assert!(!is_guest_range(u64::MAX - 7, 9));
+        assert!(!is_guest_range(0x1000, usize::MAX));
+    }
+}

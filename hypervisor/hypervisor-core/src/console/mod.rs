@@ -1,0 +1,8 @@
+//! The machine's console: what guests print through `console_io`, and the ring of the hypervisor's own log.
+
+mod line;
+mod log;
+pub(crate) mod op;
+
+pub use line::{ConsoleLine, LINES_PER_SECOND};
+pub use log::{LOG, LOG_BYTES, LogRing};

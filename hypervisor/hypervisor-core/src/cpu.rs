@@ -1,0 +1,202 @@
+//! A CPU: what brings it into the hypervisor, and the loop through which it leaves (pv-abi 5.7).
+//!
+//! [`Cpu::enter`] is the only way in. It handles the entry on behalf of the vCPU that runs here, then passes the exit loop:
+//! effects, a new choice of who runs, a failed segment load, NMI, event; anything delivered starts the loop again. Locks and
+//! allocations have no place on the way of a plain hypercall.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::marker::PhantomData;
+
+use crate::domain::crash::{self, CrashReason};
+use crate::domain::{Domain, DomainCounters};
+use crate::effects::Effects;
+use crate::entry::{Entry, ExitPath, Interrupt, Next};
+use crate::hypervisor::Hypervisor;
+use crate::ids::{Nanos, PhysCpu, VcpuId};
+use crate::machine::{DeviceLine, Machine};
+use crate::sync::{Held, Ordering};
+use crate::vcpu::context::{is_canonical, selector};
+use crate::vcpu::{VcpuState, deliver, trap};
+use crate::{caller::Caller, dispatch, event, time};
+
+mod switch;
+
+/// Pages of a CPU's descriptor window: 16 for the GDT, 16 for the LDT.
+pub(crate) const WINDOW_PAGES: usize = 32;
+
+/// The vCPU that runs on a CPU.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) domain: Arc<Domain>,
+    pub(crate) vcpu: VcpuId,
+    pub(crate) state: Box<VcpuState>,
+}
+
+/// A CPU's own state; nobody else touches it.
+#[derive(Debug)]
+pub struct Cpu<M: Machine> {
+    pub(crate) id: PhysCpu,
+    pub(crate) current: Option<Current>,
+    /// When the scheduler wants to be asked again.
+    pub(crate) until: Option<Nanos>,
+    machine: PhantomData<fn() -> M>,
+}
+
+impl<M: Machine> Cpu<M> {
+    /// A CPU that runs nothing. Its first entry should be [`Interrupt::Kick`].
+    #[must_use]
+    pub const fn new(id: PhysCpu) -> Self {
+        Self {
+            id,
+            current: None,
+            until: None,
+            machine: PhantomData,
+        }
+    }
+
+    /// This CPU.
+    #[must_use]
+    pub const fn id(&self) -> PhysCpu {
+        self.id
+    }
+
+    /// The state of the vCPU that runs here.
+    pub fn current_state(&mut self) -> Option<&mut VcpuState> {
+        self.current.as_mut().map(|current| &mut *current.state)
+    }
+
+    /// Handles an entry and says what the CPU does next.
+    pub fn enter(&mut self, hv: &Hypervisor<M>, entry: Entry) -> Next {
+        let mut effects = Effects::new();
+        if self.current.is_none() {
+            self.end_idle(hv);
+        }
+        if let Entry::Interrupt(interrupt) = entry {
+            if let Some(caller) = self.caller(hv, effects) {
+                caller.state.exit = ExitPath::Iret;
+            }
+            self.interrupt(hv, interrupt, &mut effects);
+        } else if let Some(mut caller) = self.caller(hv, effects) {
+            match guest_entry(&mut caller, entry) {
+                Ok(()) => {}
+                Err(reason) => crash::crash(&mut caller, reason),
+            }
+            effects = caller.effects;
+        }
+        self.leave(hv, effects)
+    }
+
+    /// The vCPU that runs here, as a caller.
+    fn caller<'a>(&'a mut self, hv: &'a Hypervisor<M>, effects: Effects) -> Option<Caller<'a, M>> {
+        let current = self.current.as_mut()?;
+        Some(Caller {
+            hv,
+            domain: &current.domain,
+            vcpu: current.domain.vcpu(current.vcpu)?,
+            state: &mut current.state,
+            cpu: self.id,
+            effects,
+            held: Held::enter(),
+            in_multicall: false,
+        })
+    }
+
+    fn interrupt(&mut self, hv: &Hypervisor<M>, interrupt: Interrupt, effects: &mut Effects) {
+        if let Some(record) = hv.cpu(self.id) {
+            record.interrupts.fetch_add(1, Ordering::Relaxed);
+        }
+        match interrupt {
+            Interrupt::Timer => {
+                let now = hv.machine().now();
+                time::timer::run_due(hv, self.id, now, effects);
+                if let Some(Current { domain, vcpu, .. }) = &self.current {
+                    time::timer::run_periodic(hv, domain, *vcpu, now, effects);
+                }
+                if self.until.is_some_and(|until| until <= now) {
+                    effects.reschedule();
+                }
+                effects.rearm();
+            }
+            Interrupt::Device(line) => event::device_interrupt(hv, DeviceLine(line), effects),
+            // A kick asks for no more than to pass the loop.
+            Interrupt::Kick | Interrupt::Spurious => {}
+        }
+    }
+
+    /// The exit loop.
+    fn leave(&mut self, hv: &Hypervisor<M>, mut effects: Effects) -> Next {
+        loop {
+            effects.run(hv.machine(), self.id);
+            let asked = hv
+                .cpu(self.id)
+                .is_some_and(|record| record.reschedule_asked());
+            if asked || effects.wants_reschedule() {
+                effects = Effects::new();
+                self.reschedule(hv, &mut effects);
+                continue;
+            }
+            if effects.wants_rearm() {
+                self.arm(hv);
+            }
+            let Some(mut caller) = self.caller(hv, Effects::new()) else {
+                return self.begin_idle(hv);
+            };
+            match deliver_pending(&mut caller) {
+                Ok(false) => return Next::Guest(exit_path(caller.state)),
+                Ok(true) => {}
+                Err(reason) => crash::crash(&mut caller, reason),
+            }
+            effects = caller.effects;
+        }
+    }
+}
+
+/// What the guest itself brought the CPU in for.
+fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(), CrashReason> {
+    match entry {
+        Entry::Syscall => {
+            caller.state.exit = ExitPath::Sysret;
+            dispatch::syscall(caller)
+        }
+        Entry::Syscall32 => deliver::syscall32(caller),
+        Entry::Sysenter => deliver::sysenter(caller),
+        Entry::Exception { vector, error, cr2 } => {
+            caller.state.exit = ExitPath::Iret;
+            DomainCounters::count(&caller.domain.counters.faults);
+            trap::exception(caller, vector, error, cr2)
+        }
+        Entry::ExitFault { vector, error } => {
+            caller.state.exit = ExitPath::Iret;
+            trap::exit_fault(caller, vector, error)
+        }
+        Entry::Interrupt(_) => Ok(()),
+    }
+}
+
+/// Delivers the first thing that is pending. False if there is nothing.
+fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, CrashReason> {
+    if caller.state.segments.load_failed {
+        deliver::failsafe(caller)?;
+        return Ok(true);
+    }
+    if caller.vcpu.nmi_pending() && !caller.state.nmi_masked && deliver::nmi(caller)? {
+        return Ok(true);
+    }
+    if caller.vcpu.upcall_due(caller.machine()) {
+        deliver::event(caller)?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// SYSRET loads RIP from RCX with the hypervisor's rights on some CPUs: only ever a canonical one, and flat selectors.
+fn exit_path(state: &VcpuState) -> ExitPath {
+    let registers = &state.registers;
+    let flat = registers.cs == selector::CODE64 && registers.ss == selector::DATA;
+    if state.exit == ExitPath::Sysret && flat && is_canonical(registers.rip) {
+        ExitPath::Sysret
+    } else {
+        ExitPath::Iret
+    }
+}

@@ -1,0 +1,135 @@
+//! One function per row of the table: the handler's place in the tree, found by the call's public name.
+
+use hypercall_abi::Errno;
+
+pub(super) use super::memory::{
+    grant_table_op, memory_op, mmu_update, mmuext_op, set_gdt, update_descriptor,
+    update_va_mapping, update_va_mapping_otherdomain,
+};
+use super::{Arguments, argument};
+use crate::caller::Caller;
+use crate::machine::Machine;
+use crate::outcome::Outcome;
+use crate::{assist, console, event, multicall, physdev, sched, vcpu, version};
+
+/// Answers that never change.
+macro_rules! refused {
+    ($($name:ident: $error:ident;)*) => {$(
+        pub(super) fn $name<M: Machine>(_: &mut Caller<'_, M>, _: &mut Arguments) -> Outcome {
+            Outcome::Refused(Errno::$error)
+        }
+    )*};
+}
+
+refused! {
+    platform_op: EPERM;
+    kexec_op: EPERM;
+    mca: EPERM;
+    xenpmu_op: EOPNOTSUPP;
+    sysctl: EPERM;
+    domctl: EPERM;
+    // Only a list of calls gets here: by itself it is handled before the table.
+    iret: EINVAL;
+}
+
+/// Handlers that take no more than the arguments as they are.
+macro_rules! plain {
+    ($($name:ident = $handler:path;)*) => {$(
+        pub(super) fn $name<M: Machine>(caller: &mut Caller<'_, M>, arguments: &mut Arguments) -> Outcome {
+            $handler(caller, arguments)
+        }
+    )*};
+}
+
+plain! {
+    multicall = multicall::multicall;
+    xen_version = version::operation;
+    console_io = console::op::operation;
+    sched_op = sched::op::operation;
+    callback_op = vcpu::calls::callback::operation;
+    nmi_op = vcpu::calls::nmi::operation;
+    physdev_op = physdev::operation;
+    event_channel_op = event::operation;
+    vm_assist = assist::operation;
+}
+
+pub(super) fn vcpu_op<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    if vcpu::op::names_a_vcpu(caller, arguments) {
+        vcpu::op::operation(caller, arguments)
+    } else {
+        Outcome::Refused(Errno::ENOENT)
+    }
+}
+
+pub(super) fn set_trap_table<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    vcpu::calls::set_trap_table(caller, argument(arguments, 0)).into()
+}
+
+pub(super) fn stack_switch<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    vcpu::calls::stack_switch(caller, argument(arguments, 0), argument(arguments, 1))
+}
+
+pub(super) fn set_callbacks<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    let [event, failsafe, syscall, ..] = *arguments;
+    vcpu::callback::set_three(caller.state, event, failsafe, syscall);
+    Outcome::OK
+}
+
+pub(super) fn fpu_taskswitch<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    vcpu::calls::set_task_switched(caller, argument::<u32>(arguments, 0) != 0);
+    Outcome::OK
+}
+
+pub(super) fn set_debugreg<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    vcpu::calls::set_debugreg(
+        caller,
+        argument::<u32>(arguments, 0).into(),
+        argument(arguments, 1),
+    )
+    .into()
+}
+
+pub(super) fn get_debugreg<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    vcpu::calls::get_debugreg(caller, argument::<u32>(arguments, 0).into()).into()
+}
+
+pub(super) fn set_timer_op<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    vcpu::op::set_timer(caller, argument(arguments, 0));
+    Outcome::OK
+}
+
+pub(super) fn set_segment_base<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    vcpu::calls::set_segment_base(caller, argument(arguments, 0), argument(arguments, 1)).into()
+}
+
+// What is not built yet.
+refused! {
+    paravane_op: ENOSYS;
+}

@@ -1,0 +1,127 @@
+//! The life of a domain: its states, and what ends it.
+
+use super::crash::CrashInfo;
+
+/// Why a domain stopped by itself, as the guest said it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShutdownReason(u8);
+
+impl ShutdownReason {
+    /// Power off.
+    pub const POWEROFF: Self = Self(0);
+    /// Reboot.
+    pub const REBOOT: Self = Self(1);
+    /// Suspend.
+    pub const SUSPEND: Self = Self(2);
+    /// The guest says that it crashed.
+    pub const CRASH: Self = Self(3);
+
+    /// Only the low 8 bits of a guest's word count.
+    #[must_use]
+    pub const fn new(reason: u32) -> Self {
+        let [low, ..] = reason.to_le_bytes();
+        Self(low)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// The state of a domain, pauses apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Made, and never unpaused yet.
+    Building,
+    /// Runs, or would if it were not paused.
+    Running,
+    /// Stopped by itself.
+    Shutdown(ShutdownReason),
+    /// Stopped by the hypervisor.
+    Crashed(CrashInfo),
+    /// Being taken apart.
+    Dying,
+}
+
+/// A domain's life, under its lock.
+#[derive(Clone, Copy, Debug)]
+pub struct LifeRecord {
+    /// The state.
+    pub state: Life,
+    /// A code that `SCHEDOP_shutdown_code` latched.
+    pub latched: Option<ShutdownReason>,
+    /// The crash, kept while the domain is being taken apart.
+    pub crash: Option<CrashInfo>,
+}
+
+impl LifeRecord {
+    /// A new domain.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: Life::Building,
+            latched: None,
+            crash: None,
+        }
+    }
+
+    /// The domain stops for `reason`, or for what was latched. False if it had stopped before.
+    pub fn shut_down(&mut self, reason: ShutdownReason) -> bool {
+        match self.state {
+            Life::Building | Life::Running => {
+                self.state = Life::Shutdown(self.latched.unwrap_or(reason));
+                true
+            }
+            Life::Shutdown(_) | Life::Crashed(_) | Life::Dying => false,
+        }
+    }
+
+    /// The domain is crashed. False if it had stopped before.
+    pub fn crash(&mut self, info: CrashInfo) -> bool {
+        match self.state {
+            Life::Building | Life::Running => {
+                self.state = Life::Crashed(info);
+                self.crash = Some(info);
+                true
+            }
+            Life::Shutdown(_) | Life::Crashed(_) | Life::Dying => false,
+        }
+    }
+
+    /// The domain is being taken apart from now on.
+    pub fn end(&mut self) {
+        self.state = Life::Dying;
+    }
+
+    /// The first unpause ends building.
+    pub fn start(&mut self) {
+        if self.state == Life::Building {
+            self.state = Life::Running;
+        }
+    }
+}
+
+impl Default for LifeRecord {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_stops_once_and_a_latched_code_wins() {
+        let mut life = LifeRecord::new();
+        life.start();
+        life.latched = Some(ShutdownReason::REBOOT);
+        assert!(life.shut_down(ShutdownReason::new(0x100)));
+        assert_eq!(life.state, Life::Shutdown(ShutdownReason::REBOOT));
+        assert!(!life.shut_down(ShutdownReason::CRASH));
+        life.end();
+        assert!(!life.shut_down(ShutdownReason::POWEROFF));
+    }
+}

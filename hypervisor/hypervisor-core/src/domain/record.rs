@@ -1,0 +1,154 @@
+//! A domain: an identity, memory, vCPUs, ports and grants, under one roof.
+
+use alloc::vec::Vec;
+
+use super::account::DomainMemory;
+use super::life::LifeRecord;
+use super::table::DomId;
+use crate::console::ConsoleLine;
+use crate::event::EventTable;
+use crate::grant::GrantTable;
+use crate::ids::{Mfn, Nanos, VcpuId};
+use crate::sched::GroupId;
+use crate::sync::{AtomicU64, Once, Ordering, Ranked, rank};
+use crate::vcpu::shared::Vcpu;
+
+/// Habits that a domain can switch on (`vm_assist`). The number is the bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is the assist of its ABI name")]
+pub enum Assist {
+    WritablePageTables = 2,
+    ArchitecturalIopl = 4,
+    RunstateUpdateFlag = 5,
+}
+
+/// What a domain did, in numbers.
+#[derive(Debug, Default)]
+pub struct DomainCounters {
+    /// Hypercalls.
+    pub hypercalls: AtomicU64,
+    /// Exceptions passed to the guest or emulated.
+    pub faults: AtomicU64,
+}
+
+impl DomainCounters {
+    /// Counts one.
+    pub fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A domain. What can change is in its parts, each with its own lock or word.
+#[derive(Debug)]
+pub struct Domain {
+    pub(super) id: DomId,
+    pub(super) serial: u64,
+    pub(super) uuid: [u8; 16],
+    pub(super) created: Nanos,
+    pub(super) group: Once<GroupId>,
+    pub(super) vcpus: Vec<Vcpu>,
+    pub(super) shared_info: Mfn,
+    pub(super) assists: AtomicU64,
+    /// Last value written to port 0xcf8, and in bits 32..39 that to port 0x70.
+    pub(super) latches: AtomicU64,
+    /// Memory: account, page-table lock, M2P view.
+    pub memory: DomainMemory,
+    /// Event channels.
+    pub events: EventTable,
+    /// Grants.
+    pub grants: GrantTable,
+    /// State.
+    pub life: Ranked<{ rank::DOMAIN_LIFE }, LifeRecord>,
+    /// What it has written to the console since the last end of line.
+    pub console: Ranked<{ rank::CONSOLE }, ConsoleLine>,
+    /// Counters.
+    pub counters: DomainCounters,
+}
+
+impl Domain {
+    /// Its number.
+    #[must_use]
+    pub const fn id(&self) -> DomId {
+        self.id
+    }
+
+    /// Its serial number: of all domains since boot, only this one has it.
+    #[must_use]
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// Whether it is the first domain, which controls the machine.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        self.id == DomId::FIRST
+    }
+
+    /// The name that dom0 gave.
+    #[must_use]
+    pub const fn uuid(&self) -> &[u8; 16] {
+        &self.uuid
+    }
+
+    /// When it was created.
+    #[must_use]
+    pub const fn created(&self) -> Nanos {
+        self.created
+    }
+
+    /// The scheduler's number; none while it is being created.
+    #[must_use]
+    pub fn group(&self) -> Option<GroupId> {
+        self.group.get().copied()
+    }
+
+    /// All its vCPUs, by number.
+    #[must_use]
+    pub fn vcpus(&self) -> &[Vcpu] {
+        &self.vcpus
+    }
+
+    /// One vCPU.
+    #[must_use]
+    pub fn vcpu(&self, id: VcpuId) -> Option<&Vcpu> {
+        self.vcpus.get(usize::from(id.get()))
+    }
+
+    /// The vCPU that a guest names.
+    #[must_use]
+    pub fn vcpu_named(&self, number: u32) -> Option<&Vcpu> {
+        self.vcpus.get(usize::try_from(number).ok()?)
+    }
+
+    /// The frame of `shared_info`.
+    #[must_use]
+    pub const fn shared_info(&self) -> Mfn {
+        self.shared_info
+    }
+
+    /// Whether an assist is on.
+    #[must_use]
+    pub fn assists(&self, assist: Assist) -> bool {
+        self.assists.load(Ordering::Relaxed) & assist_bit(assist) != 0
+    }
+
+    /// The word of all assists, bit n for type n.
+    #[must_use]
+    pub const fn assist_word(&self) -> &AtomicU64 {
+        &self.assists
+    }
+
+    /// The word of the port latches.
+    #[must_use]
+    pub const fn latch_word(&self) -> &AtomicU64 {
+        &self.latches
+    }
+}
+
+const fn assist_bit(assist: Assist) -> u64 {
+    match assist {
+        Assist::WritablePageTables => 1 << 2,
+        Assist::ArchitecturalIopl => 1 << 4,
+        Assist::RunstateUpdateFlag => 1 << 5,
+    }
+}

@@ -1,0 +1,143 @@
+//! Starting the first domain, once at boot.
+
+use hypercall_abi::Errno;
+use hypercall_abi::vcpu::VcpuGuestContext;
+use kernel_image::ImageError;
+use zerocopy::FromZeros;
+
+use super::DomId;
+use super::build::{self, BuildError, Source};
+use super::create::{self, Request};
+use crate::effects::Effects;
+use crate::hypervisor::{Hypervisor, try_box};
+use crate::ids::{FRAME_BYTES, Frames, PhysCpu};
+use crate::machine::Machine;
+use crate::paging::{Step, Tables};
+use crate::sched::{Halt, Share};
+use crate::sync::Held;
+use crate::vcpu::initialise::initialise;
+
+/// Twice the weight of others: dom0 keeps them alive.
+const WEIGHT: u32 = 512;
+/// Default memory: an eighth of the machine, within these bounds, in frames.
+const LEAST: u64 = 64 << 8;
+const MOST: u64 = 512 << 8;
+
+/// Why the first domain did not start.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum FirstDomainError {
+    /// The kernel is none that could run.
+    #[error("kernel: {0}")]
+    Image(#[from] ImageError),
+    /// Its memory could not be built.
+    #[error("building its memory: {0}")]
+    Build(#[from] BuildError),
+    /// It could not be made.
+    #[error("making it: {}", .0.name())]
+    Create(Errno),
+    /// Its page tables or first state were refused.
+    #[error("its first state was refused: {}", .0.name())]
+    Context(Errno),
+}
+
+impl<M: Machine> Hypervisor<M> {
+    /// Builds the first domain and makes its vCPU 0 ready; the CPUs pick it up.
+    ///
+    /// # Errors
+    /// [`FirstDomainError`]: the machine has nothing to do.
+    pub fn start_first_domain(
+        &self,
+        kernel: &[u8],
+        ramdisk: &[u8],
+        command_line: &[u8],
+    ) -> Result<(), FirstDomainError> {
+        let mut held = Held::enter();
+        let plan = kernel_image::plan(kernel)?;
+        let pages = self.first_domain_frames();
+        let request = Request {
+            id: Some(DomId::FIRST),
+            vcpus: self.options().first_domain_vcpus.max(1),
+            max_frames: Frames::new(pages),
+            uuid: [0; 16],
+            share: Share {
+                weight: WEIGHT,
+                cap_percent: 0,
+                affinity: self.online(),
+            },
+        };
+        let domain = create::create(self, &request, &mut held).map_err(FirstDomainError::Create)?;
+        domain.memory.grant_devices();
+        let mut context =
+            try_box(VcpuGuestContext::new_zeroed()).map_err(FirstDomainError::Create)?;
+        let source = Source {
+            kernel,
+            plan: &plan,
+            ramdisk,
+            command_line,
+            pages,
+        };
+        let owner = domain.memory.owner();
+        let root = build::build(
+            self.ram(),
+            owner,
+            domain.shared_info(),
+            &source,
+            &mut context,
+        )?;
+        let Some(first) = domain.vcpus().first() else {
+            return Err(FirstDomainError::Create(Errno::EINVAL));
+        };
+        // Nothing else runs yet: preempted steps are just gone on with.
+        loop {
+            let (tables, _) = Tables::lock(self.ram(), &domain.memory, &first.memory, &mut held);
+            match tables.pin(root.get(), crate::ids::Level::L4) {
+                Ok(Step::Done(())) => break,
+                Ok(Step::Again) => {}
+                Err(error) => return Err(FirstDomainError::Context(error.errno())),
+            }
+        }
+        while initialise(self, &domain, first, &context, &first.memory, &mut held)
+            .map_err(FirstDomainError::Context)?
+            == Step::Again
+        {}
+        self.set_going(&domain, first.entity(), &mut held);
+        Ok(())
+    }
+
+    fn first_domain_frames(&self) -> u64 {
+        let wanted = self.options().first_domain_memory >> FRAME_BYTES.trailing_zeros();
+        if wanted != 0 {
+            return wanted;
+        }
+        (self.frames().total().get() >> 3).clamp(LEAST, MOST)
+    }
+
+    fn set_going(
+        &self,
+        domain: &super::Domain,
+        first: Option<crate::sched::EntityId>,
+        held: &mut Held<'_, 0>,
+    ) {
+        domain.life.lock(held).0.start();
+        let now = self.machine().now();
+        let mut effects = Effects::new();
+        let (mut scheduler, _) = self.scheduler.lock(held);
+        let up = first.and_then(|entity| scheduler.resume(entity, Halt::Down, now));
+        let unpaused = domain
+            .group()
+            .and_then(|group| scheduler.unpause(group, now));
+        drop(scheduler);
+        for cpu in up
+            .into_iter()
+            .chain(unpaused.iter().flat_map(|cpus| cpus.iter()))
+        {
+            self.reschedule(cpu, &mut effects);
+        }
+        // CPUs that have not asked the scheduler yet will: their first entry is a kick.
+        for cpu in self.online().iter() {
+            self.reschedule(cpu, &mut effects);
+        }
+        effects.run(self.machine(), self.machine().cpu_id());
+        let _: Option<PhysCpu> = up;
+    }
+}

@@ -1,0 +1,169 @@
+//! `sched_op`: yield, block, poll, shutdown (pv-abi 7.2).
+
+use hypercall_abi::sched::MAX_POLL_PORTS;
+use hypercall_abi::table::prelude::*;
+use hypercall_abi::{Errno, GuestPtr};
+
+use super::Halt;
+use crate::caller::Caller;
+use crate::domain::life::ShutdownReason;
+use crate::domain::stop;
+use crate::event;
+use crate::ids::Nanos;
+use crate::machine::Machine;
+use crate::operations::operations;
+use crate::time::timer::{self, AlarmKind};
+use crate::vcpu::shared::Polling;
+
+hypercall_abi::for_each_sched_operation!(operations);
+
+fn yield_cpu<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Errno> {
+    let now = caller.now();
+    if let Some(entity) = caller.vcpu.entity() {
+        caller
+            .hv
+            .scheduler
+            .lock(&mut caller.held)
+            .0
+            .yield_now(entity, now);
+    }
+    caller.effects.reschedule();
+    Ok(())
+}
+
+fn block<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Errno> {
+    caller.vcpu.set_upcall_mask(caller.machine(), 0);
+    wait(caller, Polling::No);
+    // Looked at after the mark: whoever sets pending later sees the mark.
+    if caller.vcpu.upcall_due(caller.machine()) || caller.vcpu.nmi_pending() {
+        caller
+            .hv
+            .wake(caller.vcpu, &mut caller.effects, &mut caller.held);
+    }
+    Ok(())
+}
+
+fn poll<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedPoll>) -> Result<(), Errno> {
+    let wanted = caller.copy_in(from.0)?;
+    if wanted.nr_ports > MAX_POLL_PORTS {
+        return Err(Errno::EINVAL);
+    }
+    let size = usize::try_from(wanted.nr_ports)
+        .unwrap_or(0)
+        .saturating_mul(size_of::<u32>());
+    caller.check_range(wanted.ports.address(), size)?;
+    let first = wanted.ports.cast::<u32>();
+    let only = if wanted.nr_ports == 1 {
+        caller.copy_in(first).ok()
+    } else {
+        None
+    };
+    wait(
+        caller,
+        only.filter(|&port| port != 0)
+            .map_or(Polling::Any, Polling::Port),
+    );
+    let answer = look(caller, first, wanted.nr_ports);
+    if answer != Ok(false) {
+        caller
+            .hv
+            .wake(caller.vcpu, &mut caller.effects, &mut caller.held);
+        return answer.map(drop);
+    }
+    if wanted.timeout != 0 {
+        timer::arm(caller, AlarmKind::Poll, Nanos::new(wanted.timeout));
+    }
+    Ok(())
+}
+
+/// Whether there is no need to wait: an upcall is due or a port is pending.
+fn look<M: Machine>(
+    caller: &Caller<'_, M>,
+    ports: GuestPtr<u32>,
+    count: u32,
+) -> Result<bool, Errno> {
+    if caller.vcpu.upcall_due(caller.machine()) || caller.vcpu.nmi_pending() {
+        return Ok(true);
+    }
+    for index in 0..count {
+        let at = ports.checked_add(index.into()).ok_or(Errno::EFAULT)?;
+        let port = caller.copy_in(at)?;
+        if event::is_pending(caller.hv, caller.domain, port).ok_or(Errno::EINVAL)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Marks the vCPU as waiting. It goes on running until this entry ends.
+fn wait<M: Machine>(caller: &mut Caller<'_, M>, polling: Polling) {
+    let now = caller.now();
+    caller.vcpu.set_polling(polling);
+    if let Some(entity) = caller.vcpu.entity() {
+        // Under the scheduler's lock, so that a wake finds both marks or none.
+        let (mut scheduler, _) = caller.hv.scheduler.lock(&mut caller.held);
+        let here = scheduler.halt(entity, Halt::Blocked, now);
+        caller.vcpu.set_waiting(true);
+        debug_assert!(here == Some(caller.cpu) || here.is_none(), "it runs here");
+    }
+    caller.effects.reschedule();
+}
+
+fn shutdown<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedShutdown>) -> Result<(), Errno> {
+    let reason = ShutdownReason::new(caller.copy_in(from.0)?.reason);
+    // There is nothing that could bring a suspended domain back: it is told that it was not suspended.
+    if reason == ShutdownReason::SUSPEND {
+        return Err(Errno::ENOSYS);
+    }
+    stop::shut_down(
+        caller.hv,
+        caller.domain,
+        reason,
+        &mut caller.effects,
+        &mut caller.held,
+    );
+    Ok(())
+}
+
+fn remote_shutdown<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    from: In<SchedRemoteShutdown>,
+) -> Result<(), Errno> {
+    let wanted = caller.copy_in(from.0)?;
+    // DOMID_SELF is no name here.
+    if wanted.domain_id == RawDomId::SELF {
+        return Err(Errno::ESRCH);
+    }
+    let target = caller.resolve(wanted.domain_id)?;
+    caller.control_right()?;
+    let reason = ShutdownReason::new(wanted.reason);
+    stop::shut_down(
+        caller.hv,
+        &target,
+        reason,
+        &mut caller.effects,
+        &mut caller.held,
+    );
+    Ok(())
+}
+
+fn shutdown_code<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    from: In<SchedShutdown>,
+) -> Result<(), Errno> {
+    let reason = ShutdownReason::new(caller.copy_in(from.0)?.reason);
+    caller
+        .domain
+        .life
+        .lock(&mut caller.held)
+        .0
+        .latched
+        .get_or_insert(reason);
+    Ok(())
+}
+
+fn pin_override<M: Machine>(caller: &mut Caller<'_, M>, from: In<i32>) -> Result<(), Errno> {
+    caller.control_right()?;
+    let _: i32 = caller.copy_in(from.0)?;
+    Err(Errno::EINVAL)
+}

@@ -1,0 +1,310 @@
+//! The part of a vCPU that every CPU may look at: where its `vcpu_info` is, what it runs on, what waits for it.
+//!
+//! Its registers are elsewhere: in the parked [`VcpuState`], or with the CPU that runs it. Who changes a field here is said
+//! at the field; all are single words, so no lock is needed beside the one of `parked`.
+
+use alloc::boxed::Box;
+
+use super::state::VcpuState;
+use crate::ids::{Mfn, PhysCpu, VcpuId};
+use crate::machine::Machine;
+use crate::paging::VcpuMemory;
+use crate::sched::EntityId;
+use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Once, Ordering, Ranked, rank};
+use crate::time::timer::Alarm;
+
+const NOWHERE: u8 = u8::MAX;
+
+/// Offsets in `vcpu_info` (pv-abi 2.3).
+mod offset {
+    pub(super) const PENDING: usize = 0;
+    pub(super) const MASK: usize = 1;
+    pub(super) const SELECTOR: usize = 8;
+    pub(super) const CR2: usize = 0x10;
+    pub(super) const TIME: usize = 0x20;
+}
+
+/// Where a `vcpu_info` is: a frame that stays writable data as long as the vCPU exists, and the offset in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InfoPlace {
+    frame: Mfn,
+    offset: usize,
+}
+
+impl InfoPlace {
+    /// At `offset` of `frame`: a multiple of 8, at most 4032.
+    #[must_use]
+    pub const fn new(frame: Mfn, offset: usize) -> Self {
+        Self { frame, offset }
+    }
+
+    /// The frame.
+    #[must_use]
+    pub const fn frame(self) -> Mfn {
+        self.frame
+    }
+
+    /// Offset in the frame of the record of system time.
+    #[must_use]
+    pub const fn time(self) -> usize {
+        self.at(offset::TIME)
+    }
+
+    /// Where it begins in the frame.
+    #[must_use]
+    pub const fn offset(self) -> usize {
+        self.offset
+    }
+
+    const fn at(self, field: usize) -> usize {
+        self.offset.saturating_add(field)
+    }
+
+    fn pack(self) -> u64 {
+        self.frame.address() | u64::try_from(self.offset).unwrap_or(0)
+    }
+}
+
+/// What a vCPU polls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polling {
+    /// Nothing.
+    No,
+    /// Any port of its domain.
+    Any,
+    /// This port.
+    Port(u32),
+}
+
+/// A vCPU as others see it.
+#[derive(Debug)]
+pub struct Vcpu {
+    id: VcpuId,
+    entity: Once<EntityId>,
+    /// Registers, while it does not run.
+    pub parked: Ranked<{ rank::VCPU }, Option<Box<VcpuState>>>,
+    /// `mfn << 12 | offset` of its `vcpu_info`, 0 for none. Set at creation and once by registration.
+    info: AtomicU64,
+    registered: AtomicBool,
+    running_on: AtomicU8,
+    ran_on: AtomicU8,
+    /// Set by itself before it blocks, cleared by whoever wakes it.
+    waiting: AtomicBool,
+    polling: AtomicU32,
+    nmi: AtomicBool,
+    initialised: AtomicBool,
+    /// Roots and descriptor tables.
+    pub memory: VcpuMemory,
+    /// Its one-shot timer and the deadline of its poll.
+    pub alarms: [Alarm; 2],
+    /// Period of the periodic timer in nanoseconds, 0 for none.
+    pub period: AtomicU64,
+    /// When the periodic timer fired last.
+    pub last_tick: AtomicU64,
+    /// Guest address of the runstate area, 0 for none.
+    pub runstate_area: AtomicU64,
+    /// Guest address of the second time record, 0 for none.
+    pub time_area: AtomicU64,
+    /// When the time record was written last.
+    pub time_written: AtomicU64,
+}
+
+impl Vcpu {
+    /// A vCPU that is down and has never run; `info` is its place in `shared_info`, if it has one there.
+    #[must_use]
+    pub fn new(id: VcpuId, state: Box<VcpuState>, info: Option<InfoPlace>) -> Self {
+        Self {
+            id,
+            entity: Once::new(),
+            parked: Ranked::new(Some(state)),
+            info: AtomicU64::new(info.map_or(0, InfoPlace::pack)),
+            registered: AtomicBool::new(false),
+            running_on: AtomicU8::new(NOWHERE),
+            ran_on: AtomicU8::new(NOWHERE),
+            waiting: AtomicBool::new(false),
+            polling: AtomicU32::new(0),
+            nmi: AtomicBool::new(false),
+            initialised: AtomicBool::new(false),
+            memory: VcpuMemory::new(),
+            alarms: Default::default(),
+            period: AtomicU64::new(0),
+            last_tick: AtomicU64::new(0),
+            runstate_area: AtomicU64::new(0),
+            time_area: AtomicU64::new(0),
+            time_written: AtomicU64::new(0),
+        }
+    }
+
+    /// Its number in the domain.
+    #[must_use]
+    pub const fn id(&self) -> VcpuId {
+        self.id
+    }
+
+    /// The scheduler's number; none while the domain is being created.
+    #[must_use]
+    pub fn entity(&self) -> Option<EntityId> {
+        self.entity.get().copied()
+    }
+
+    /// Tells the scheduler's number, once.
+    pub fn set_entity(&self, entity: EntityId) {
+        self.entity.call_once(|| entity);
+    }
+
+    /// Where it runs, if it does.
+    #[must_use]
+    pub fn running_on(&self) -> Option<PhysCpu> {
+        // SeqCst: pairs with `set_running`; see `Hypervisor::notify`.
+        PhysCpu::new(self.running_on.load(Ordering::SeqCst))
+    }
+
+    /// Where it runs or ran last.
+    #[must_use]
+    pub fn last_cpu(&self) -> Option<PhysCpu> {
+        PhysCpu::new(self.ran_on.load(Ordering::SeqCst))
+    }
+
+    /// It runs there from now on, or nowhere. By the CPU that switches.
+    pub fn set_running(&self, cpu: Option<PhysCpu>) {
+        if let Some(cpu) = cpu {
+            self.ran_on.store(cpu.get(), Ordering::SeqCst);
+        }
+        self.running_on
+            .store(cpu.map_or(NOWHERE, PhysCpu::get), Ordering::SeqCst);
+    }
+
+    /// Whether it waits for an event.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    /// It waits, or does not any more. Gives what was before.
+    pub fn set_waiting(&self, waiting: bool) -> bool {
+        self.waiting.swap(waiting, Ordering::SeqCst)
+    }
+
+    /// What it polls for.
+    #[must_use]
+    pub fn polling(&self) -> Polling {
+        match self.polling.load(Ordering::SeqCst) {
+            0 => Polling::No,
+            u32::MAX => Polling::Any,
+            port => Polling::Port(port),
+        }
+    }
+
+    /// It polls for something else. Port 0 does not exist and stands for nothing.
+    pub fn set_polling(&self, polling: Polling) {
+        let word = match polling {
+            Polling::No => 0,
+            Polling::Any => u32::MAX,
+            Polling::Port(port) => port,
+        };
+        self.polling.store(word, Ordering::SeqCst);
+    }
+
+    /// Latches an NMI.
+    pub fn raise_nmi(&self) {
+        self.nmi.store(true, Ordering::Release);
+    }
+
+    /// Whether an NMI is latched.
+    #[must_use]
+    pub fn nmi_pending(&self) -> bool {
+        self.nmi.load(Ordering::Acquire)
+    }
+
+    /// Takes the latched NMI.
+    pub fn take_nmi(&self) -> bool {
+        self.nmi.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether it was given a context.
+    #[must_use]
+    pub fn is_initialised(&self) -> bool {
+        self.initialised.load(Ordering::Acquire)
+    }
+
+    /// It has a context.
+    pub fn set_initialised(&self) {
+        self.initialised.store(true, Ordering::Release);
+    }
+
+    /// Where its `vcpu_info` is. None: a vCPU beyond 31 that has not registered one.
+    #[must_use]
+    pub fn info(&self) -> Option<InfoPlace> {
+        let word = self.info.load(Ordering::Acquire);
+        let offset = usize::try_from(word & 0xfff).unwrap_or(0);
+        (word >> 12 != 0).then(|| InfoPlace::new(Mfn::new(word >> 12), offset))
+    }
+
+    /// Whether a guest has moved it.
+    #[must_use]
+    pub fn has_registered_info(&self) -> bool {
+        self.registered.load(Ordering::Acquire)
+    }
+
+    /// Claims the right to move it, once.
+    pub fn claim_registration(&self) -> bool {
+        !self.registered.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives the right back: the move did not happen, or its frame has been let go.
+    pub fn drop_registration(&self) {
+        self.registered.store(false, Ordering::Release);
+    }
+
+    /// Moves `vcpu_info`.
+    pub fn set_info(&self, place: Option<InfoPlace>) {
+        self.info
+            .store(place.map_or(0, InfoPlace::pack), Ordering::Release);
+    }
+
+    /// Whether an upcall is due: pending and not masked. Both bytes are read at once.
+    #[must_use]
+    pub fn upcall_due<M: Machine>(&self, machine: &M) -> bool {
+        self.info().is_some_and(|info| {
+            let word = machine.load_u16(info.frame, info.at(offset::PENDING));
+            let [pending, mask] = word.to_le_bytes();
+            pending != 0 && mask == 0
+        })
+    }
+
+    /// The event mask, the whole byte. Masked where there is no `vcpu_info`.
+    #[must_use]
+    pub fn upcall_mask<M: Machine>(&self, machine: &M) -> u8 {
+        self.info()
+            .map_or(1, |info| machine.load_u8(info.frame, info.at(offset::MASK)))
+    }
+
+    /// Sets the event mask.
+    pub fn set_upcall_mask<M: Machine>(&self, machine: &M, mask: u8) {
+        if let Some(info) = self.info() {
+            machine.store_u8(info.frame, info.at(offset::MASK), mask);
+        }
+    }
+
+    /// Shows the address of a page fault.
+    pub fn set_cr2<M: Machine>(&self, machine: &M, address: u64) {
+        if let Some(info) = self.info() {
+            machine.store_u64(info.frame, info.at(offset::CR2), address);
+        }
+    }
+
+    /// Marks word `selector` of the pending bits as having news, and an upcall as pending. True if none was pending yet:
+    /// the vCPU has to be notified.
+    pub fn post<M: Machine>(&self, machine: &M, selector: u32) -> bool {
+        self.post_all(machine, 1_u64.checked_shl(selector).unwrap_or(0))
+    }
+
+    /// As [`Self::post`], for several words.
+    pub fn post_all<M: Machine>(&self, machine: &M, selectors: u64) -> bool {
+        let Some(info) = self.info() else {
+            return false;
+        };
+        machine.fetch_or_u64(info.frame, info.at(offset::SELECTOR), selectors);
+        machine.swap_u8(info.frame, info.at(offset::PENDING), 1) == 0
+    }
+}
