@@ -1,7 +1,8 @@
 //! Direct paging: guests own the tables that the CPU walks, and the hypervisor checks every change (pv-abi 4).
 //!
-//! [`Tables`] is a domain's tables under their lock; promotion, demotion, pins and single updates are its methods. The hypercalls stand on top: [`mmu_update`] and
-//! [`mmuext_op`] (by [`batch`]), [`update_va_mapping`], and those of [`descriptor`].
+//! [`Tables`] is a domain's tables under their lock; promotion, demotion, pins and single updates are its methods. The
+//! hypercalls stand on top: [`mmu_update`] and [`mmuext_op`] (by [`batch`]), [`update_va_mapping`], and those of
+//! [`descriptor`]. [`root`] loads address spaces, [`Teardown`] ends a domain's memory.
 
 pub mod batch;
 pub mod descriptor;
@@ -18,6 +19,7 @@ mod pin;
 pub mod root;
 mod slot;
 mod tables;
+mod teardown;
 mod update;
 mod va_update;
 mod validate;
@@ -30,6 +32,7 @@ pub use ext::mmuext_op;
 pub use mmu_update::mmu_update;
 pub use slot::LeafSlot;
 pub use tables::{Source, Step, Tables};
+pub use teardown::{Remains, Teardown};
 pub use va_update::{update_va_mapping, update_va_mapping_otherdomain};
 pub use vcpu::VcpuMemory;
 pub use world::{Call, World};

@@ -64,6 +64,23 @@ impl<'a, M: Machine> Tables<'a, M> {
         )
     }
 
+    /// As [`Self::lock`], with another place to note interrupted demotions.
+    pub(super) fn with_pending<const TOP: u8>(
+        ram: Ram<'a, M>,
+        domain: &'a DomainMemory,
+        pending: &'a FrameSlot,
+        held: &'a mut Held<'_, TOP>,
+    ) -> (Self, Held<'a, { rank::PAGE_TABLES }>) {
+        let (guard, held) = domain.lock_tables(held);
+        let tables = Self {
+            ram,
+            domain,
+            pending,
+            _guard: guard,
+        };
+        (tables, held)
+    }
+
     pub(super) fn rights(&self) -> EntryRights {
         EntryRights {
             devices: self.domain.has_devices(),

@@ -19,7 +19,7 @@ use hypervisor_core::frame::{AllocError, FrameRange, FrameTable, FrameType, Layo
 use hypervisor_core::ids::{EntryIndex, Frames, Level, Mfn, PhysCpu};
 use hypervisor_core::machine::Machine;
 use hypervisor_core::paging::{
-    self, BatchArgs, BatchEnd, Call, Step, Tables, VcpuMemory, World, root,
+    self, BatchArgs, BatchEnd, Call, Remains, Step, Tables, Teardown, VcpuMemory, World, root,
 };
 use hypervisor_core::sync::Held;
 use hypervisor_core::vcpu::state::Mode;
@@ -327,6 +327,47 @@ impl Host {
                 }
             }
         }
+    }
+
+    /// Destroys domains step by step, with recounts. They may map each other's frames: each goes as far as it can until
+    /// the others have let go. Their frames are all free afterwards.
+    pub(crate) fn destroy(&mut self, guests: &[usize]) {
+        for cpu in 0..self.running.len() {
+            if self.running[cpu].is_some_and(|(g, _)| guests.contains(&g)) {
+                self.run(u8::try_from(cpu).unwrap(), None);
+            }
+        }
+        let mut ends: Vec<(usize, Teardown)> =
+            guests.iter().map(|&g| (g, Teardown::new())).collect();
+        for &guest in guests {
+            self.guests[guest]
+                .memory
+                .account(&self.frames)
+                .unwrap()
+                .set_dying();
+        }
+        for step in 0..100_000 {
+            let Some((guest, mut end)) = ends.pop() else {
+                return;
+            };
+            let domain = &self.guests[guest];
+            let remains = end.step(
+                self.ram(),
+                &domain.memory,
+                domain.vcpus.iter(),
+                &mut Held::enter(),
+            );
+            if remains == Remains::Nothing {
+                assert!(self.frames.close_account(self.guests[guest].memory.owner()));
+                self.check("a domain is destroyed");
+            } else {
+                ends.insert(0, (guest, end));
+            }
+            if step % 16 == 0 {
+                self.check("destroying domains");
+            }
+        }
+        panic!("the destruction makes no progress");
     }
 
     pub(crate) fn audit(&self) -> Report {
