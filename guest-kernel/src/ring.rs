@@ -177,3 +177,75 @@ impl Reader {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+    use core::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    fn page() -> Memory {
+        let words: Arc<Vec<AtomicU64>> = Arc::new((0..512).map(|_| AtomicU64::new(0)).collect());
+        Memory::from_owner(words.as_ptr().expose_provenance(), 4096, words)
+    }
+
+    fn ends(place: Place) -> (Memory, Writer, Reader) {
+        let memory = page();
+        (
+            memory.clone(),
+            Writer::new(memory.clone(), place),
+            Reader::new(memory, place),
+        )
+    }
+
+    #[test]
+    fn what_is_written_is_read_in_order_across_the_end_of_the_buffer() {
+        let (_, mut writer, mut reader) = ends(STORE_REPLIES);
+        let mut expected = 0_u8;
+        for _ in 0..50 {
+            let chunk: Vec<u8> = (0..100).map(|index| expected.wrapping_add(index)).collect();
+            assert_eq!(writer.write(&chunk), Ok(100));
+            let mut buffer = [0; 200];
+            assert_eq!(reader.read(&mut buffer), Ok(100));
+            assert_eq!(buffer[..100], chunk);
+            expected = expected.wrapping_add(100);
+        }
+    }
+
+    #[test]
+    fn a_full_ring_takes_what_fits_and_more_after_a_read() {
+        let (_, mut writer, mut reader) = ends(CONSOLE_OUTPUT);
+        assert_eq!(writer.write(&[7; 3000]), Ok(2048));
+        assert_eq!(writer.write(&[7]), Ok(0));
+        assert_eq!(reader.read(&mut [0; 48]), Ok(48));
+        assert_eq!(writer.space(), Ok(48));
+    }
+
+    #[test]
+    fn indices_too_far_apart_are_refused_and_nothing_is_touched() {
+        let (memory, mut writer, mut reader) = ends(STORE_REQUESTS);
+        memory
+            .u32(STORE_REQUESTS.producer)
+            .store(1025, Ordering::Relaxed);
+        assert_eq!(reader.read(&mut [0; 10]), Err(BadIndices));
+        memory
+            .u32(STORE_REQUESTS.consumer)
+            .store(1, Ordering::Relaxed);
+        assert_eq!(writer.write(&[1]), Err(BadIndices));
+    }
+
+    #[test]
+    fn indices_wrap_at_32_bits() {
+        let memory = page();
+        for index in [CONSOLE_INPUT.consumer, CONSOLE_INPUT.producer] {
+            memory.u32(index).store(u32::MAX - 3, Ordering::Relaxed);
+        }
+        let mut writer = Writer::new(memory.clone(), CONSOLE_INPUT);
+        let mut reader = Reader::new(memory, CONSOLE_INPUT);
+        assert_eq!(writer.write(b"across the end"), Ok(14));
+        let mut buffer = [0; 14];
+        assert_eq!(reader.read(&mut buffer), Ok(14));
+        assert_eq!(&buffer, b"across the end");
+    }
+}

@@ -43,9 +43,10 @@ fn live() -> MutexGuard<'static, Live> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes SIGINT, SIGTERM and SIGHUP end every child before this program ends.
-pub(crate) fn end_all_on_interrupt() -> Result<()> {
-    ctrlc::set_handler(|| {
+/// Makes SIGINT, SIGTERM and SIGHUP end every child before this program ends; `last` is done before all that.
+pub(crate) fn end_all_on_interrupt(last: fn()) -> Result<()> {
+    ctrlc::set_handler(move || {
+        last();
         let live = live();
         for &group in &live.groups {
             end_group(group);

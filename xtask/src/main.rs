@@ -50,7 +50,8 @@ fn main() -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> Result<ExitCode> {
-    child::end_all_on_interrupt()?;
+    // A console in the prompt has the terminal in raw mode, which would outlive this process.
+    child::end_all_on_interrupt(dom0ctl::command::console::restore_terminal)?;
     let workspace = Workspace::locate()?;
     match arguments.command {
         Command::Run(options) => run::run(&workspace, &options),

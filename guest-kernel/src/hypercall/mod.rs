@@ -7,6 +7,7 @@ pub mod console;
 pub mod control;
 pub mod event;
 pub mod grant;
+pub mod manage;
 pub mod memory;
 pub mod mmu;
 pub mod physdev;

@@ -4,6 +4,7 @@
 //! tables are filled one after the other through a window, a page of the image that is mapped to each of them in turn,
 //! and hung into the loader's root by one call, which makes the hypervisor check them all.
 
+use core::cell::UnsafeCell;
 use core::ops::Range;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,7 +33,13 @@ unsafe extern "C" {
 #[repr(C, align(4096))]
 struct Window([u64; ENTRIES]);
 
-static mut WINDOW: Window = Window([0; ENTRIES]);
+/// Only ever reached by its address: the compiler must not think that it knows what is there.
+struct WindowCell(UnsafeCell<Window>);
+
+// SAFETY: only vCPU 0 uses the window, before there is a second one.
+unsafe impl Sync for WindowCell {}
+
+static WINDOW: WindowCell = WindowCell(UnsafeCell::new(Window([0; ENTRIES])));
 
 /// Whether entries may forbid execution; set before the first entry is made.
 static HAS_NO_EXECUTE: AtomicBool = AtomicBool::new(false);
@@ -179,7 +186,7 @@ impl Plan {
                 );
             }
         }
-        let own = page_of_loader_address((&raw const WINDOW).addr());
+        let own = page_of_loader_address(WINDOW.0.get().addr());
         show_in_window(self.frame(own))
     }
 
@@ -189,7 +196,7 @@ impl Plan {
         let l3 = self.frame(self.new_tables.end - 1);
         let slot = DIRECT_BASE >> 39 & (ENTRIES - 1);
         let update = MmuUpdate {
-            ptr: root.0 << 12 | 8 * slot.to_register_word(),
+            ptr: (root.0 << 12) | (8 * slot.to_register_word()),
             val: l3.0 << 12 | TABLE_FLAGS.bits(),
         };
         // SAFETY: nothing is mapped in this slot yet, and what appears there belongs to nobody.
@@ -227,13 +234,13 @@ fn show_in_window(frame: Mfn) -> Result<(), PagingError> {
     let flags = EntryFlags::PRESENT | EntryFlags::WRITABLE | no_execute();
     let entry = RawEntry(frame.0 << 12 | flags.bits());
     // SAFETY: only `write_window` uses the page.
-    unsafe { mmu::update_va_mapping((&raw const WINDOW).addr(), entry, UVMF_INVLPG) }?;
+    unsafe { mmu::update_va_mapping(WINDOW.0.get().addr(), entry, UVMF_INVLPG) }?;
     Ok(())
 }
 
 fn write_window(slot: usize, value: u64) {
     // SAFETY: the slot is below 512, so this is inside the page.
-    let entry = unsafe { (&raw mut WINDOW).cast::<u64>().add(slot) };
+    let entry = unsafe { WINDOW.0.get().cast::<u64>().add(slot) };
     // SAFETY: only vCPU 0 runs, and nobody else uses the window. Volatile: the page's frame changes.
     unsafe { entry.write_volatile(value) };
 }

@@ -1,5 +1,7 @@
 //! Machine-contiguous memory, for devices that read and write it by machine address.
 
+use alloc::vec::Vec;
+
 use super::{Access, Mapping, Mfn, PAGE_SIZE, PagingError, Pfn, frames};
 use crate::hypercall::memory;
 
@@ -28,7 +30,7 @@ impl Contiguous {
             }
         }
         let first = Mfn(list[0]);
-        let frames: alloc::vec::Vec<Mfn> = (first.0..).take(count).map(Mfn).collect();
+        let frames: Vec<Mfn> = (first.0..).take(count).map(Mfn).collect();
         Ok(Self {
             mapping: Mapping::new(&frames, Access::ReadWrite)?,
             first,
@@ -63,7 +65,7 @@ impl Contiguous {
 impl Drop for Contiguous {
     fn drop(&mut self) {
         let count = self.mapping.len() / PAGE_SIZE;
-        let frames: alloc::vec::Vec<Mfn> = (self.first.0..).take(count).map(Mfn).collect();
+        let frames: Vec<Mfn> = (self.first.0..).take(count).map(Mfn).collect();
         // The frames leave the domain when their last mapping goes, which is when the field is dropped.
         let _given_back = memory::decrease_reservation(&frames);
     }

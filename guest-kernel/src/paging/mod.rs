@@ -47,7 +47,7 @@ pub(crate) const DIRECT_SIZE: usize = 1 << 39;
 /// Where frames from elsewhere are mapped.
 pub const AREA_BASE: usize = 0xffff_9000_0000_0000;
 /// Bytes of addresses for them.
-pub(crate) const AREA_SIZE: usize = 1 << 36;
+pub const AREA_SIZE: usize = 1 << 36;
 
 /// Flags of an entry that points to a lower table.
 pub(crate) const TABLE_FLAGS: EntryFlags = EntryFlags::PRESENT

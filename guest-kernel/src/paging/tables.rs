@@ -87,7 +87,7 @@ fn ensure_below(root: Mfn, address: usize) -> Result<Mfn, PagingError> {
 
 /// Stores one entry where none was.
 fn set_entry(table: Mfn, slot: usize, value: u64) -> Result<(), PagingError> {
-    let ptr = table.0 << 12 | 8 * slot.to_register_word();
+    let ptr = (table.0 << 12) | (8 * slot.to_register_word());
     // SAFETY: the slot was empty, so nothing that is in use changes.
     unsafe { mmu::mmu_update(&[MmuUpdate { ptr, val: value }]) }?;
     Ok(())

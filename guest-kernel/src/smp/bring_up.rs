@@ -4,7 +4,7 @@
 //! stay its own and wait meanwhile.
 
 use alloc::boxed::Box;
-use alloc::vec;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use hypercall_abi::trap::{FLAT_KERNEL_CS, FLAT_KERNEL_SS};
@@ -221,7 +221,7 @@ pub(crate) fn leave_if_asked() {
 fn start(id: VcpuId) -> Result<(), SmpError> {
     let root = paging::root().ok_or(SmpError::OutOfMemory)?;
     let mut context = VcpuGuestContext::new_box_zeroed().map_err(|_| SmpError::OutOfMemory)?;
-    let mut stack = vec::Vec::<u8>::new();
+    let mut stack = Vec::<u8>::new();
     stack
         .try_reserve_exact(STACK_SIZE)
         .map_err(|_| SmpError::OutOfMemory)?;

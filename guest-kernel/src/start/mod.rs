@@ -4,6 +4,7 @@
 //! shared page, events, console, clock. Only then does Rust code with heap and locks run as anywhere else.
 
 mod info;
+#[cfg(target_os = "none")]
 mod notes;
 
 use core::arch::global_asm;

@@ -81,12 +81,12 @@ pub fn spawn_on(vcpu: VcpuId, work: impl Future<Output = ()> + Send + 'static) {
 pub(crate) fn run() -> ! {
     upcall::unmask();
     loop {
-        step();
+        step(|| false);
     }
 }
 
-/// Runs one task, or sleeps until there may be one.
-fn step() {
+/// Runs one task; without one, sleeps until there may be one, unless `is_busy` says that something else is to do.
+fn step(is_busy: impl Fn() -> bool) {
     smp::leave_if_asked();
     if let Some(task) = queue::pop() {
         task.poll();
@@ -94,7 +94,7 @@ fn step() {
     }
     // From the look at the queue to the sleep no upcall may come in: it would fill the queue and be over.
     let masked = upcall::mask();
-    if queue::is_empty() && !smp::asked_to_leave() {
+    if queue::is_empty() && !smp::asked_to_leave() && !is_busy() {
         sched::block();
         // The hypervisor has opened upcalls.
         upcall::keep_masked(masked);
@@ -122,21 +122,13 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     let waker = Waker::from(Arc::clone(&main));
     let mut future = core::pin::pin!(future);
     loop {
-        if main.woken.swap(false, Ordering::AcqRel) {
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-                return output;
-            }
-            continue;
+        if main.woken.swap(false, Ordering::AcqRel)
+            && let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker))
+        {
+            return output;
         }
-        if let Some(task) = queue::pop() {
-            task.poll();
-            continue;
-        }
-        let masked = upcall::mask();
-        if queue::is_empty() && !main.woken.load(Ordering::Acquire) {
-            sched::block();
-            upcall::keep_masked(masked);
-        }
+        // One other task in turn, so that neither keeps the other from running.
+        step(|| main.woken.load(Ordering::Acquire));
     }
 }
 

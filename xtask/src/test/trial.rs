@@ -129,8 +129,16 @@ pub(crate) fn run_all(suite: &mut Suite<'_>, trials: Vec<Trial>) {
     }
 }
 
+/// Held by a trial with a large machine: two of them at once may be more than the host has.
+static LARGE: Mutex<()> = Mutex::new(());
+
+/// From so many MiB on a machine is large.
+const LARGE_MIB: u64 = 4096;
+
 /// Runs one trial to its end.
 pub(crate) fn run(workspace: &Workspace, trial: &Trial) -> Result<Verdict> {
+    let _alone = (trial.machine.memory_mib >= LARGE_MIB)
+        .then(|| LARGE.lock().unwrap_or_else(PoisonError::into_inner));
     let log = workspace.log(&trial.name.replace(['/', ' '], "-"))?;
     let mut running = trial.machine.start(&log, Echo::Quiet, Input::None)?;
     let explain = |what: String, line: &str| explain(&what, &log, line);

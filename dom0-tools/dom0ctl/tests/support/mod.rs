@@ -4,6 +4,7 @@
 //! none.
 #![expect(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod kernel;
 pub(crate) mod records;
 
 use dom0_protocol::{

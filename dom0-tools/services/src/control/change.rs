@@ -75,7 +75,9 @@ impl<H: Host> Manager<H> {
             | DomainState::Running
             | DomainState::Blocked
             | DomainState::Paused => {}
-            state => return Err(self.wrong_state(key, state, "changed")),
+            state @ (DomainState::Shutdown | DomainState::Crashed | DomainState::Dying) => {
+                return Err(self.wrong_state(key, state, "changed"));
+            }
         }
         let domain = self
             .domains
@@ -97,11 +99,9 @@ impl<H: Host> Manager<H> {
     ) -> Result<(), ErrorReply> {
         let now = self.host.now();
         let (before, turn) = self.set_target(key, resource, wanted);
-        self.fail_streams(|work| match work {
-            Work::Changing(older) if older.key == key && older.resource == resource => {
-                Some(superseded())
-            }
-            _ => None,
+        self.fail_streams(|work| {
+            let older = work.changing()?;
+            (older.key == key && older.resource == resource).then(superseded)
         });
         let (timeout, otherwise) = match wait {
             Wait::No => (0, Otherwise::Keep),

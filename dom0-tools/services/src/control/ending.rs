@@ -39,7 +39,9 @@ impl<H: Host> Manager<H> {
                 self.check_started(key, "paused")?;
                 self.on_host(key, H::pause)?;
             }
-            state => return Err(self.wrong_state(key, state, "paused")),
+            state @ (DomainState::Shutdown | DomainState::Crashed | DomainState::Dying) => {
+                return Err(self.wrong_state(key, state, "paused"));
+            }
         }
         self.acted(key, started)
     }
@@ -53,7 +55,9 @@ impl<H: Host> Manager<H> {
                 self.on_host(key, H::unpause)?
             }
             DomainState::Starting | DomainState::Running | DomainState::Blocked => {}
-            state => return Err(self.wrong_state(key, state, "unpaused")),
+            state @ (DomainState::Shutdown | DomainState::Crashed | DomainState::Dying) => {
+                return Err(self.wrong_state(key, state, "unpaused"));
+            }
         }
         self.acted(key, started)
     }
@@ -99,7 +103,12 @@ impl<H: Host> Manager<H> {
             DomainState::Starting | DomainState::Running | DomainState::Blocked => {
                 self.check_started(key, "asked to end")?;
             }
-            state => return Err(self.wrong_state(key, state, "asked to end")),
+            state @ (DomainState::Paused
+            | DomainState::Shutdown
+            | DomainState::Crashed
+            | DomainState::Dying) => {
+                return Err(self.wrong_state(key, state, "asked to end"));
+            }
         }
         self.write_command(key, command.word());
         let Wait::UntilReached { timeout_ms, .. } = wish.wait else {
@@ -247,9 +256,9 @@ impl<H: Host> Manager<H> {
             let at = domain.born.saturating_add(RESTART_INTERVAL_NS);
             domain.life = Life::Restarting { at };
             let why = words::guest_gone(&domain.name);
-            self.fail_streams(|work| match work {
-                Work::Changing(changing) if changing.key == key => Some(why.clone()),
-                _ => None,
+            self.fail_streams(|work| {
+                let changing = work.changing()?;
+                (changing.key == key).then(|| why.clone())
             });
         }
     }
@@ -278,11 +287,12 @@ impl<H: Host> Manager<H> {
     /// Forgets a domain whose body is gone; `why` is for those who waited for something else.
     pub(super) fn remove(&mut self, key: Key, why: &ErrorReply) {
         self.end_terminals(key);
-        self.fail_streams(|work| match work {
-            Work::Creating { key: concerned, .. } if *concerned == key => Some(why.clone()),
-            Work::Changing(changing) if changing.key == key => Some(why.clone()),
-            // Who asked for the end is told by `step_ending` that it has come.
-            _ => None,
+        // Who asked for the end is told by `step_ending` that it has come.
+        self.fail_streams(|work| {
+            let waits_for = work
+                .creating()
+                .or(work.changing().map(|changing| changing.key));
+            (waits_for == Some(key)).then(|| why.clone())
         });
         self.domains.remove(&key);
     }

@@ -107,10 +107,7 @@ impl<H: Host> Manager<H> {
                     .get(&key)
                     .ok_or_else(|| words::no_such_domain(selector))?;
                 let host = self.record(domain.id).map_err(words::host)?;
-                let mut detail = host
-                    .as_ref()
-                    .map(detail_of)
-                    .unwrap_or_else(|| empty_detail());
+                let mut detail = host.as_ref().map(detail_of).unwrap_or_else(empty_detail);
                 self.describe(domain, &mut detail);
                 (self.line(domain, uptime)?, detail)
             }
@@ -199,9 +196,10 @@ fn dom0_line(record: &HostRecord, uptime: u64) -> Result<DomainRecord, ErrorRepl
 
 /// Who answers runs, whatever the time it was first counted.
 const fn running_at_least(state: DomainState) -> DomainState {
-    match state {
-        DomainState::Starting => DomainState::Running,
-        state => state,
+    if matches!(state, DomainState::Starting) {
+        DomainState::Running
+    } else {
+        state
     }
 }
 

@@ -32,6 +32,26 @@ pub(super) enum Work {
     Log { cursor: u64, follow: bool },
 }
 
+impl Work {
+    /// The change of memory or vCPUs that it is.
+    pub(super) const fn changing(&self) -> Option<&Changing> {
+        if let Self::Changing(changing) = self {
+            Some(changing)
+        } else {
+            None
+        }
+    }
+
+    /// The domain whose building it waits for.
+    pub(super) const fn creating(&self) -> Option<Key> {
+        if let Self::Creating { key, .. } = self {
+            Some(*key)
+        } else {
+            None
+        }
+    }
+}
+
 /// Which of a domain's counts changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Resource {

@@ -46,9 +46,10 @@ pub(super) fn guest_gone(name: &impl core::fmt::Display) -> ErrorReply {
 
 /// A failure of the hypervisor, or of dom0 in what it asked of it.
 pub(super) fn host(error: HostError) -> ErrorReply {
-    let code = match error.errno {
-        Errno::ENOMEM => ErrorCode::InsufficientMemory,
-        _ => ErrorCode::Internal,
+    let code = if error.errno == Errno::ENOMEM {
+        ErrorCode::InsufficientMemory
+    } else {
+        ErrorCode::Internal
     };
     ErrorReply::new(code, format!("{error}")).hint("`dom0ctl dmesg` may say why")
 }

@@ -133,10 +133,10 @@ mod tests {
                 change.observe(*now, *count, *driver);
             }
             let last = counts.last().map_or(10, |seen| seen.1);
-            match change.observe(end, last, false) {
-                Verdict::NotReached(why) => why,
-                other => panic!("{other:?}"),
-            }
+            let Verdict::NotReached(why) = change.observe(end, last, false) else {
+                panic!("the deadline has come");
+            };
+            why
         };
         assert_eq!(why(&[]), Why::NoDriver);
         assert_eq!(why(&[(SECOND, 10, true)]), Why::Refuses);

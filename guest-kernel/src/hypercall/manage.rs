@@ -1,0 +1,336 @@
+//! Hypercall 56 as the management domain uses it: one function per operation, and the public calls that it makes in the
+//! name of another domain.
+//!
+//! What happens to another domain's memory is no matter of Rust's in this one, so all of these are safe: addresses in a
+//! structure are made here, of slices that live as long as the call.
+
+use hypercall_abi::control::ControlArgument;
+use hypercall_abi::control::audit::Audit;
+use hypercall_abi::control::device::{MsixBind, PciRead, PciWrite};
+use hypercall_abi::control::domain::{
+    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainRecord, DomainUnpause,
+};
+use hypercall_abi::control::grant::GrantSeed;
+use hypercall_abi::control::host::{CpuInfo, HostInfo, LogRead};
+use hypercall_abi::control::memory::{MAX_MEMORY_FRAMES, MemoryWrite};
+use hypercall_abi::control::sched::{SchedGet, SchedSet};
+use hypercall_abi::control::vcpu::{VcpuRecord, VcpuSetContext};
+use hypercall_abi::control::version::Query;
+use hypercall_abi::mmu::{MMUEXT_PIN_L4_TABLE, MmuextOp};
+use hypercall_abi::number::MMUEXT_OP;
+use hypercall_abi::vcpu::VcpuGuestContext;
+use hypercall_abi::{GuestPtr, RawDomId, RawMfn};
+use zerocopy::FromZeros;
+
+use super::control::paravane_op;
+use super::{Errno, RegisterWord, hypercall};
+use crate::paging::PAGE_SIZE;
+
+/// A structure without addresses in it: the operation reads and writes nothing else of this domain.
+trait Plain: ControlArgument {}
+
+macro_rules! plain {
+    ($($type:ty),*) => { $(impl Plain for $type {})* };
+}
+
+plain!(
+    Audit,
+    CpuInfo,
+    DomainCreate,
+    DomainDestroy,
+    DomainInfo,
+    DomainPause,
+    DomainUnpause,
+    GrantSeed,
+    HostInfo,
+    MsixBind,
+    PciRead,
+    PciWrite,
+    Query,
+    SchedGet,
+    SchedSet,
+    VcpuRecord
+);
+
+/// Issues an operation and gives its structure back.
+fn plain<T: Plain>(mut argument: T) -> Result<T, Errno> {
+    // SAFETY: there is no address in the structure.
+    unsafe { paravane_op(T::OPERATION, &mut argument) }?;
+    Ok(argument)
+}
+
+/// Versions, calls and features: `QUERY_*`.
+///
+/// # Errors
+/// `ENOENT` past the last index.
+pub fn query(topic: u32, index: u32) -> Result<[u64; 4], Errno> {
+    let answer = plain(Query {
+        header: Query::HEADER,
+        topic,
+        index,
+        values: [0; 4],
+    })?;
+    Ok(answer.values)
+}
+
+/// The machine.
+///
+/// # Errors
+/// As every operation: `EPERM` for who is not the management domain.
+pub fn host_info() -> Result<HostInfo, Errno> {
+    plain(HostInfo {
+        header: HostInfo::HEADER,
+        ..HostInfo::default()
+    })
+}
+
+/// One CPU.
+///
+/// # Errors
+/// `ENOENT` past the last.
+pub fn cpu_info(cpu: u32) -> Result<CpuInfo, Errno> {
+    plain(CpuInfo {
+        header: CpuInfo::HEADER,
+        cpu,
+        ..CpuInfo::default()
+    })
+}
+
+/// The first domain with this number or a higher one.
+///
+/// # Errors
+/// `ESRCH` if there is none.
+pub fn domain_info(first: RawDomId) -> Result<DomainRecord, Errno> {
+    let mut question = DomainInfo::new_zeroed();
+    question.header = DomainInfo::HEADER;
+    question.first = first;
+    plain(question).map(|answer| answer.record)
+}
+
+/// One vCPU.
+///
+/// # Errors
+/// `ESRCH` and `ENOENT` for who is not there.
+pub fn vcpu_info(domain: RawDomId, vcpu: u32) -> Result<VcpuRecord, Errno> {
+    plain(VcpuRecord {
+        header: VcpuRecord::HEADER,
+        domid: domain,
+        vcpu,
+        ..VcpuRecord::default()
+    })
+}
+
+/// Makes an empty domain; the header is filled in here.
+///
+/// # Errors
+/// `ENOMEM`, `EEXIST`, `EINVAL`, `ENOSPC`.
+pub fn create(wish: DomainCreate) -> Result<DomainCreate, Errno> {
+    plain(DomainCreate {
+        header: DomainCreate::HEADER,
+        ..wish
+    })
+}
+
+/// Ends a domain.
+///
+/// # Errors
+/// `ESRCH`; `EINVAL` for the management domain.
+pub fn destroy(domain: RawDomId) -> Result<(), Errno> {
+    let done = plain(DomainDestroy {
+        header: DomainDestroy::HEADER,
+        domid: domain,
+        ..DomainDestroy::default()
+    });
+    done.map(|_| ())
+}
+
+/// Stops a domain's vCPUs once more.
+///
+/// # Errors
+/// `ESRCH`; `EINVAL` for the management domain.
+pub fn pause(domain: RawDomId) -> Result<(), Errno> {
+    let done = plain(DomainPause {
+        header: DomainPause::HEADER,
+        domid: domain,
+        ..DomainPause::default()
+    });
+    done.map(|_| ())
+}
+
+/// Takes back one pause.
+///
+/// # Errors
+/// `ESRCH`; `EINVAL` if it is not paused.
+pub fn unpause(domain: RawDomId) -> Result<(), Errno> {
+    let done = plain(DomainUnpause {
+        header: DomainUnpause::HEADER,
+        domid: domain,
+        ..DomainUnpause::default()
+    });
+    done.map(|_| ())
+}
+
+/// A domain's share of CPU time.
+///
+/// # Errors
+/// `ESRCH`.
+pub fn sched_get(domain: RawDomId) -> Result<SchedGet, Errno> {
+    plain(SchedGet {
+        header: SchedGet::HEADER,
+        domid: domain,
+        ..SchedGet::default()
+    })
+}
+
+/// Sets a domain's share of CPU time.
+///
+/// # Errors
+/// `ESRCH`, `EINVAL`.
+pub fn sched_set(
+    domain: RawDomId,
+    weight: u32,
+    cap_percent: u32,
+    affinity: u64,
+) -> Result<(), Errno> {
+    let done = plain(SchedSet {
+        header: SchedSet::HEADER,
+        domid: domain,
+        weight,
+        cap_percent,
+        affinity,
+        ..SchedSet::default()
+    });
+    done.map(|_| ())
+}
+
+/// Writes a reserved entry of a building domain's grant table.
+///
+/// # Errors
+/// `ESRCH`, `EINVAL`.
+pub fn grant_seed(seed: GrantSeed) -> Result<(), Errno> {
+    plain(GrantSeed {
+        header: GrantSeed::HEADER,
+        ..seed
+    })
+    .map(|_| ())
+}
+
+/// Recounts what the hypervisor counts.
+///
+/// # Errors
+/// None of its own.
+pub fn audit() -> Result<Audit, Errno> {
+    let mut question = Audit::new_zeroed();
+    question.header = Audit::HEADER;
+    plain(question)
+}
+
+/// Reads PCI configuration space; the header is filled in here.
+///
+/// # Errors
+/// `EINVAL` for what is no register.
+pub fn pci_read(question: PciRead) -> Result<u32, Errno> {
+    plain(PciRead {
+        header: PciRead::HEADER,
+        ..question
+    })
+    .map(|answer| answer.value)
+}
+
+/// Writes PCI configuration space; the header is filled in here.
+///
+/// # Errors
+/// `EACCES` for what is the hypervisor's, `EINVAL` for what is no register.
+pub fn pci_write(wish: PciWrite) -> Result<(), Errno> {
+    plain(PciWrite {
+        header: PciWrite::HEADER,
+        ..wish
+    })
+    .map(|_| ())
+}
+
+/// Makes an MSI-X entry an interrupt that can be bound; the header is filled in here.
+///
+/// # Errors
+/// `ENXIO` without such an entry, `ENOSPC`.
+pub fn msix_bind(wish: MsixBind) -> Result<u32, Errno> {
+    plain(MsixBind {
+        header: MsixBind::HEADER,
+        ..wish
+    })
+    .map(|answer| answer.pirq)
+}
+
+/// Copies the hypervisor's log from `cursor` on; returns how much came and the next cursor.
+///
+/// # Errors
+/// None of its own.
+pub fn log_read(cursor: u64, buffer: &mut [u8]) -> Result<(usize, u64), Errno> {
+    let mut argument = LogRead {
+        header: LogRead::HEADER,
+        cursor,
+        buffer: GuestPtr::new(buffer.as_mut_ptr().addr().to_register_word()),
+        len: u32::try_from(buffer.len()).unwrap_or(u32::MAX),
+        copied: 0,
+    };
+    // SAFETY: the buffer is ours alone for the call, and as long as stated.
+    unsafe { paravane_op(LogRead::OPERATION, &mut argument) }?;
+    let copied = usize::try_from(argument.copied).unwrap_or(0);
+    Ok((copied.min(buffer.len()), argument.cursor))
+}
+
+/// Fills frames of a building domain, each with a page of `data`.
+///
+/// # Errors
+/// `EINVAL` if there is not a page for each frame, or a frame is not the domain's; `ESRCH`.
+pub fn memory_write(domain: RawDomId, frames: &[u64], data: &[u8]) -> Result<(), Errno> {
+    if data.len() != frames.len().checked_mul(PAGE_SIZE).ok_or(Errno::EINVAL)? {
+        return Err(Errno::EINVAL);
+    }
+    let batch = usize::try_from(MAX_MEMORY_FRAMES).unwrap_or(1);
+    for (frames, data) in frames.chunks(batch).zip(data.chunks(batch * PAGE_SIZE)) {
+        let mut argument = MemoryWrite {
+            header: MemoryWrite::HEADER,
+            domid: domain,
+            count: u32::try_from(frames.len()).unwrap_or(0),
+            frames: GuestPtr::<RawMfn>::new(frames.as_ptr().addr().to_register_word()),
+            data: GuestPtr::new(data.as_ptr().addr().to_register_word()),
+            ..MemoryWrite::default()
+        };
+        // SAFETY: both lists are read only, alive, and as long as stated.
+        unsafe { paravane_op(MemoryWrite::OPERATION, &mut argument) }?;
+    }
+    Ok(())
+}
+
+/// Gives a vCPU of a building domain its first state.
+///
+/// # Errors
+/// `ESRCH`, `ENOENT`, `EINVAL` for a state that cannot be.
+pub fn set_context(domain: RawDomId, vcpu: u32, context: &VcpuGuestContext) -> Result<(), Errno> {
+    let mut argument = VcpuSetContext {
+        header: VcpuSetContext::HEADER,
+        domid: domain,
+        vcpu,
+        context: GuestPtr::new(core::ptr::from_ref(context).addr().to_register_word()),
+        ..VcpuSetContext::default()
+    };
+    // SAFETY: the context is read only and alive.
+    unsafe { paravane_op(VcpuSetContext::OPERATION, &mut argument) }.map(|_| ())
+}
+
+/// Validates and pins a root table of another domain.
+///
+/// # Errors
+/// `EINVAL` for what is no proper root, `ESRCH`, `EPERM`.
+pub fn pin_root_of(domain: RawDomId, root: RawMfn) -> Result<(), Errno> {
+    let operation = [MmuextOp {
+        cmd: MMUEXT_PIN_L4_TABLE,
+        pad0: 0,
+        arg1: root.0,
+        arg2: 0,
+    }];
+    let list = operation.as_ptr().addr().to_register_word();
+    // SAFETY: the list is read only; the frame is another domain's and no memory of this one.
+    unsafe { hypercall(u64::from(MMUEXT_OP), [list, 1, 0, u64::from(domain.0), 0]) }.map(|_| ())
+}
