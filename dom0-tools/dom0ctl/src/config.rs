@@ -40,6 +40,9 @@ pub struct Config {
     pub paused: Option<bool>,
 }
 
+/// A file with every key, for the help text.
+pub const EXAMPLE: &str = include_str!("example.toml");
+
 const HINT: &str =
     "keys are the options of `dom0ctl create`, with _ for -; sizes and lists of CPUs are in quotes";
 
@@ -87,16 +90,18 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_configuration_is_read() {
-        let config = read(
-            "name = 'web'\nkernel = 'k'\nramdisk = '/r'\ncmdline = 'a=b'\nmemory = '64MiB'\nmax_memory = '1GiB'\n\
-             vcpus = 1\nmax_vcpus = 4\nweight = 512\ncap = 150\ncpus = '0-1'\npaused = true\n",
-        )
-        .unwrap();
-        assert_eq!(config.memory, Some(Size::mib(64)));
-        assert_eq!(config.ramdisk, Some("/r".into()));
+    fn the_example_of_the_help_text_is_read_whole() {
+        let config = read(EXAMPLE).unwrap();
+        assert_eq!(config.name.unwrap().as_str(), "web");
+        assert_eq!(config.memory, Some(Size::mib(256)));
+        assert_eq!(config.max_memory, Some(Size::mib(1024)));
+        assert_eq!((config.vcpus, config.max_vcpus), (Some(1), Some(4)));
+        assert_eq!((config.weight, config.cap), (Some(512), Some(150)));
+        assert_eq!(config.cpus.map(CpuList::mask), Some(0b10_1111));
+        assert_eq!(config.paused, Some(false));
         assert!(config.kernel.unwrap().is_absolute());
-        assert_eq!(config.cpus.map(CpuList::mask), Some(3));
+        assert_eq!(config.ramdisk.unwrap().file_name().unwrap(), "initrd.img");
+        assert_eq!(config.cmdline.unwrap(), "console=hvc0");
         assert_eq!(read("").unwrap(), Config::default());
     }
 

@@ -4,7 +4,7 @@
 
 use super::context::unexpected;
 use super::{Context, console};
-use crate::config::Config;
+use crate::config::{Config, EXAMPLE};
 use crate::cpus::CpuList;
 use crate::exit::{Failure, Result};
 use crate::image;
@@ -24,6 +24,7 @@ const DEFAULT_WEIGHT: u32 = 256;
 
 /// Arguments of `create`.
 #[derive(Args, Debug, Default)]
+#[command(after_help = format!("A configuration file, with every key that there is:\n\n{EXAMPLE}"))]
 pub struct Arguments {
     /// A configuration file in TOML; options on the command line win over it
     #[arg(short, long, value_name = "FILE.toml")]
@@ -255,10 +256,10 @@ pub fn run(arguments: Arguments, context: &mut Context<'_, '_>) -> Result<()> {
         return Err(unexpected(&reply));
     };
     context.print(&created)?;
-    match created.id {
-        Some(id) if attach => console::attach(&mut session, DomainSelector::Id(id), context),
-        _ => Ok(()),
+    if attach && created.id.is_some() {
+        console::attach(&mut session, DomainSelector::Name(created.name), context)?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

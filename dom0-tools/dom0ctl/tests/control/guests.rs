@@ -120,6 +120,23 @@ fn a_console_carries_both_ways_until_the_domain_is_gone() {
 }
 
 #[test]
+fn create_attaches_when_it_is_told_to() {
+    let machine = machine();
+    let mut command = machine.command(&["create", "--name", "t", "--console"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\x1d").unwrap();
+    let ended = Ended::from(child.wait_with_output().unwrap());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(
+        ended.out.starts_with("t created with id 1, 64MiB"),
+        "{ended:?}"
+    );
+    assert!(ended.err.contains("detached from t"), "{ended:?}");
+    assert_eq!(list(&machine).len(), 2);
+}
+
+#[test]
 fn who_waits_for_a_domain_that_is_destroyed_hears_so() {
     let machine = machine();
     let stubborn = Manners::Stubborn.weight();
