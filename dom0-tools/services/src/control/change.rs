@@ -29,8 +29,9 @@ use hypercall_abi::control::domain::DomainRecord;
 pub(super) const MEMORY_TARGET: &str = "memory/target";
 /// The vCPU driver's nodes, which it watches.
 pub(super) const CPU_DIRECTORY: &str = "cpu";
-/// Where a guest may say how far down its balloon goes, in KiB.
-const GUEST_MINIMUM: &str = "data/balloon-minimum";
+/// Where a guest's driver may report, as JSON, and the field that says how far down its balloon goes.
+const GUEST_REPORT: &str = "data/balloon";
+const GUEST_MINIMUM: &str = "\"minimum_kib\":";
 /// While somebody waits for a change, dom0 looks this often how far it is. Nanoseconds.
 const LOOK_INTERVAL_NS: u64 = 20_000_000;
 
@@ -325,10 +326,14 @@ impl<H: Host> Manager<H> {
 
     /// What a guest says of how far down its balloon goes, in frames: a claim that binds nobody but itself.
     pub(super) fn guest_minimum(&self, domain: &Domain<H::Page>) -> Option<u64> {
-        let text = self
+        let report = self
             .store
-            .value(&Path::home(domain.id).below(GUEST_MINIMUM))?;
-        let kib: u64 = core::str::from_utf8(text).ok()?.parse().ok()?;
+            .value(&Path::home(domain.id).below(GUEST_REPORT))?;
+        let (_, rest) = core::str::from_utf8(report)
+            .ok()?
+            .split_once(GUEST_MINIMUM)?;
+        let mut digits = rest.split(|character: char| !character.is_ascii_digit());
+        let kib: u64 = digits.next()?.parse().ok()?;
         Some(frames_of(kib.checked_mul(1024)?))
     }
 }

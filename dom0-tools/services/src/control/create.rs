@@ -165,6 +165,13 @@ impl<H: Host> Manager<H> {
             )
             .hint("256 is usual"));
         }
+        if wish.memory_bytes > wish.max_memory_bytes || wish.vcpus > wish.max_vcpus {
+            return Err(ErrorReply::new(
+                ErrorCode::InvalidArgument,
+                "a domain cannot begin with more memory or vCPUs than its maximum",
+            )
+            .hint("raise --max-memory or --max-vcpus, or leave them out"));
+        }
         let (kernel, kernel_digest, kernel_label) = self.kernel(wish.kernel)?;
         let ramdisk = wish
             .ramdisk

@@ -101,6 +101,10 @@ impl<P> Domain<P> {
     pub(super) fn state(&self, record: Option<&DomainRecord>) -> DomainState {
         match (&self.life, record) {
             (Life::Building { .. } | Life::Restarting { .. }, _) => DomainState::Starting,
+            // It is built and has not been let go: only `create --paused` leaves it so.
+            (Life::Started, Some(record)) if record.state == DOMAIN_STATE_BUILDING => {
+                DomainState::Paused
+            }
             (Life::Started, Some(record)) => state_of(record),
             (Life::Started, None) => DomainState::Dying,
         }

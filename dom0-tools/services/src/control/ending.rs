@@ -51,9 +51,6 @@ impl<H: Host> Manager<H> {
         let key = self.find_made(selector)?;
         match self.state_of(key)? {
             DomainState::Paused => self.on_host(key, H::unpause)?,
-            DomainState::Starting if self.is_waiting_for_unpause(key) => {
-                self.on_host(key, H::unpause)?
-            }
             DomainState::Starting | DomainState::Running | DomainState::Blocked => {}
             state @ (DomainState::Shutdown | DomainState::Crashed | DomainState::Dying) => {
                 return Err(self.wrong_state(key, state, "unpaused"));
@@ -317,18 +314,6 @@ impl<H: Host> Manager<H> {
 
     pub(super) fn wrong_state(&self, key: Key, state: DomainState, wanted: &str) -> ErrorReply {
         words::wrong_state(&domain_name(self, key), state, wanted)
-    }
-
-    /// A domain that was created paused and has not been let go.
-    fn is_waiting_for_unpause(&self, key: Key) -> bool {
-        let Some(domain) = self.domains.get(&key) else {
-            return false;
-        };
-        let record = self.record(domain.id).ok().flatten();
-        matches!(domain.life, Life::Started)
-            && record.is_some_and(|record| {
-                record.state == hypercall_abi::control::domain::DOMAIN_STATE_BUILDING
-            })
     }
 
     fn on_host(

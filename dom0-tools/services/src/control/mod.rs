@@ -28,3 +28,8 @@ mod words;
 
 pub use host::{Attached, Host, HostError, Interfaces, LocalPort, Ring};
 pub use manager::{Manager, Next, Setup};
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

@@ -328,3 +328,11 @@ fn caller_of(connections: &BTreeMap<DomId, Connection>, domain: DomId) -> Caller
         .get(&domain)
         .map_or(nobody, |connection| connection.caller)
 }
+
+#[cfg(test)]
+impl Server {
+    /// All paths that there are.
+    pub(crate) fn paths(&self) -> Vec<Path> {
+        self.store.tree().walk().map(|(path, _)| path).collect()
+    }
+}

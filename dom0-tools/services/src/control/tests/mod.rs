@@ -1,0 +1,183 @@
+//! The control server as its clients see it, on a fake hypervisor.
+
+mod building;
+mod changes;
+mod consoles;
+mod lives;
+mod sessions;
+
+use super::{
+    Manager, Setup,
+    fake::{FakeHost, kernel},
+};
+use alloc::{boxed::Box, string::String, vec::Vec};
+use dom0_protocol::{
+    ClientMessage, DomainName, DomainSelector, ErrorCode, ErrorReply, Hello, Reply, Request,
+    ServerMessage, StreamId,
+    domain::{DomainRecord, DomainState},
+    request::{Create, Execution, KernelSource, Start},
+};
+
+/// A manager and one connection to it.
+pub(super) struct Bench {
+    pub(super) manager: Manager<FakeHost>,
+    next: u16,
+}
+
+/// The connection that tests use.
+pub(super) const CONNECTION: u16 = 3;
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let setup = Setup {
+            demo: kernel(3, b"demo kernel"),
+            store_bytes: 1 << 20,
+            version: "test",
+        };
+        let mut bench = Self {
+            manager: Manager::new(FakeHost::new(), setup),
+            next: 0,
+        };
+        bench.greet(CONNECTION);
+        bench
+    }
+
+    pub(super) fn greet(&mut self, connection: u16) {
+        let id = StreamId::of_connection(connection);
+        self.say(id, &ClientMessage::Hello(Hello::new(99, "test")));
+        let answers = self.answers();
+        assert!(
+            matches!(answers.as_slice(), [(got, ServerMessage::Hello(hello))] if *got == id && hello.nonce == 99),
+            "{answers:?}"
+        );
+    }
+
+    pub(super) fn say(&mut self, id: StreamId, message: &ClientMessage) {
+        let frame = message.encode(id).expect("fits");
+        self.manager.receive(&frame.to_bytes());
+    }
+
+    /// Works until there is nothing to do at once.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..10_000 {
+            if !self.manager.work().again {
+                return;
+            }
+        }
+        panic!("there is no end of work");
+    }
+
+    /// Everything that was said so far.
+    pub(super) fn answers(&mut self) -> Vec<(StreamId, ServerMessage)> {
+        let mut answers = Vec::new();
+        while let Some(frame) = self.manager.next_frame() {
+            let id = frame.stream();
+            answers.push((
+                id,
+                ServerMessage::decode(frame).expect("the server is right"),
+            ));
+        }
+        answers
+    }
+
+    /// Opens a stream.
+    pub(super) fn open(&mut self, request: Request) -> StreamId {
+        self.next += 1;
+        let id = StreamId::new(CONNECTION, self.next);
+        self.say(id, &ClientMessage::Open(request));
+        id
+    }
+
+    /// Asks and works until there is an answer; it must come without waiting.
+    pub(super) fn ask(&mut self, request: Request) -> Result<Reply, ErrorReply> {
+        let id = self.open(request);
+        self.settle();
+        self.end_of(id).expect("an answer")
+    }
+
+    /// The last frame of a stream, if it has come.
+    pub(super) fn end_of(&mut self, id: StreamId) -> Option<Result<Reply, ErrorReply>> {
+        let mut end = None;
+        for (from, message) in self.answers() {
+            if from != id {
+                continue;
+            }
+            if let ServerMessage::Done(reply) = message {
+                end = Some(Ok(reply));
+            } else if let ServerMessage::Error(error) = message {
+                end = Some(Err(error));
+            }
+        }
+        end
+    }
+
+    pub(super) fn create(&mut self, name: &str) -> u16 {
+        match self.ask(Request::Create(Box::new(wish(name)))) {
+            Ok(Reply::Created(created)) => created.id.expect("made"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn list(&mut self) -> Vec<DomainRecord> {
+        match self.ask(Request::List) {
+            Ok(Reply::Domains(records)) => records,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn state(&mut self, name: &str) -> Option<DomainState> {
+        let records = self.list();
+        records
+            .iter()
+            .find(|record| record.name.as_str() == name)
+            .map(|record| record.state)
+    }
+
+    pub(super) fn host(&mut self) -> &mut FakeHost {
+        &mut self.manager.host
+    }
+
+    /// Time passes, and the manager looks.
+    pub(super) fn pass(&mut self, nanoseconds: u64) {
+        self.manager.host.now += nanoseconds;
+        self.settle();
+    }
+
+    /// Nothing of any domain is left anywhere.
+    pub(super) fn assert_empty(&mut self) {
+        assert!(self.manager.domains.is_empty(), "domains");
+        assert!(self.host().domains.is_empty(), "hypervisor's domains");
+        assert!(self.host().attached.is_empty(), "rings");
+        let left: Vec<String> = (self.manager.store.paths().iter())
+            .map(|path| String::from(path.as_str()))
+            .filter(|path| path.starts_with("/local/domain/") || path.starts_with("/vm/"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+pub(super) fn named(name: &str) -> DomainSelector {
+    DomainSelector::Name(DomainName::new(name).expect("a name"))
+}
+
+pub(super) fn wish(name: &str) -> Create {
+    Create {
+        name: Some(DomainName::new(name).expect("a name")),
+        kernel: KernelSource::Demo,
+        ramdisk: None,
+        cmdline: String::from("console=hvc0"),
+        memory_bytes: 16 << 20,
+        max_memory_bytes: 32 << 20,
+        vcpus: 1,
+        max_vcpus: 4,
+        weight: 256,
+        cap_percent: 0,
+        affinity: 0,
+        start: Start::Running,
+        execution: Execution::Real,
+    }
+}
+
+pub(super) fn code(result: Result<Reply, ErrorReply>) -> ErrorCode {
+    result.expect_err("refused").code
+}
