@@ -200,3 +200,6 @@ fn exit_path(state: &VcpuState) -> ExitPath {
         ExitPath::Iret
     }
 }
+
+#[cfg(test)]
+mod tests;

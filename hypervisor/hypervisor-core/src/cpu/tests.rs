@@ -1,0 +1,448 @@
+//! A first domain on the fake machine: from its first instruction through hypercalls, exceptions, events and idling.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use hypercall_abi::elf_note::{XEN_ELFNOTE_LOADER, XEN_ELFNOTE_VIRT_BASE, XEN_ELFNOTE_XEN_VERSION};
+use hypercall_abi::multicall::MulticallEntry;
+use hypercall_abi::number;
+use hypercall_abi::trap::TrapInfo;
+use hypercall_abi::{Errno, GuestPtr};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::*;
+use crate::entry::ExitPath;
+use crate::fake::FakeMachine;
+use crate::frame::{FrameRange, Layout};
+use crate::hypervisor::{BootInfo, Options};
+use crate::ids::CpuSet;
+use crate::vcpu::Mode;
+use crate::vcpu::context::rflags;
+
+const BASE: u64 = 0xffff_ffff_8000_0000;
+const ENTRY: u64 = BASE + 0x1000;
+/// A page of the image for the tests' data.
+const DATA: u64 = BASE + 0x2000;
+const STACK: u64 = BASE + 0x4000;
+const POOL: [FrameRange; 1] = [FrameRange {
+    start: 0x100,
+    end: 0x1800,
+}];
+
+/// An ELF with the notes of a PV kernel and four pages of nothing at 0x1000.
+fn kernel() -> Vec<u8> {
+    let note = |kind: u32, contents: &[u8]| {
+        let mut bytes = Vec::new();
+        for word in [4, u32::try_from(contents.len()).unwrap(), kind] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(b"Xen\0");
+        bytes.extend(contents);
+        bytes
+    };
+    let notes = [
+        note(XEN_ELFNOTE_XEN_VERSION, b"xen-3.0\0"),
+        note(XEN_ELFNOTE_LOADER, b"generic\0"),
+        note(XEN_ELFNOTE_VIRT_BASE, &BASE.to_le_bytes()),
+    ]
+    .concat();
+    let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    bytes.extend(2_u16.to_le_bytes());
+    bytes.extend(62_u16.to_le_bytes());
+    bytes.extend(1_u32.to_le_bytes());
+    for word in [ENTRY, 64, 0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(0_u32.to_le_bytes());
+    for half in [64_u16, 56, 2, 0, 0, 0] {
+        bytes.extend(half.to_le_bytes());
+    }
+    let (at, length) = (64 + 2 * 56, u64::try_from(notes.len()).unwrap());
+    for (kind, flags, offset, paddr, file, memory) in [
+        (4_u32, 4_u32, at, 0, length, length),
+        (1, 7, at, 0x1000, 0, 0x4000),
+    ] {
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(flags.to_le_bytes());
+        for word in [offset, 0, paddr, file, memory, 8] {
+            bytes.extend(word.to_le_bytes());
+        }
+    }
+    bytes.extend(notes);
+    bytes
+}
+
+/// A machine with the first domain at its first instruction.
+struct Bench {
+    hv: Hypervisor<FakeMachine>,
+    cpu: Cpu<FakeMachine>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let machine = FakeMachine::new(&POOL, 1);
+        let boot = BootInfo {
+            layout: Layout {
+                pool: &POOL,
+                withheld: &[FrameRange {
+                    start: 0,
+                    end: 0x100,
+                }],
+                address_bits: 40,
+                no_execute: true,
+                max_domains: 4,
+            },
+            machine_map: &[],
+            cpus: CpuSet::from_bits(1),
+            options: Options {
+                first_domain_memory: 8 << 20,
+                first_domain_vcpus: 2,
+                slice: Nanos::new(5_000_000),
+                max_domains: 4,
+            },
+            wallclock: Nanos::new(0),
+            tsc_stable: true,
+        };
+        let hv = Hypervisor::new(machine, &boot).unwrap();
+        hv.start_first_domain(&kernel(), b"", b"").unwrap();
+        let mut bench = Self {
+            hv,
+            cpu: Cpu::new(PhysCpu::new(0).unwrap()),
+        };
+        assert_eq!(
+            bench.enter(Entry::Interrupt(Interrupt::Kick)),
+            Next::Guest(ExitPath::Iret)
+        );
+        bench
+    }
+
+    fn enter(&mut self, entry: Entry) -> Next {
+        self.cpu.enter(&self.hv, entry)
+    }
+
+    fn state(&mut self) -> &mut VcpuState {
+        self.cpu.current_state().unwrap()
+    }
+
+    fn caller(&mut self) -> Caller<'_, FakeMachine> {
+        self.cpu.caller(&self.hv, Effects::new()).unwrap()
+    }
+
+    fn write<T: IntoBytes + zerocopy::Immutable>(&mut self, address: u64, value: &T) {
+        self.caller()
+            .copy_out(GuestPtr::new(address), value)
+            .unwrap();
+    }
+
+    fn read<T: zerocopy::FromBytes + FromZeros + IntoBytes>(&mut self, address: u64) -> T {
+        self.caller().copy_in(GuestPtr::new(address)).unwrap()
+    }
+
+    /// A hypercall as hardware brings it in.
+    fn call(&mut self, number: u64, arguments: [u64; 3]) -> Next {
+        let registers = &mut self.state().registers;
+        registers.rax = number;
+        [registers.rdi, registers.rsi, registers.rdx] = arguments;
+        registers.rip += 2;
+        self.enter(Entry::Syscall)
+    }
+
+    fn result(&mut self, number: u32, arguments: [u64; 3]) -> u64 {
+        assert_eq!(
+            self.call(number.into(), arguments),
+            Next::Guest(ExitPath::Sysret)
+        );
+        self.state().registers.rax
+    }
+
+    fn handle(&mut self, vector: u8, flags: u8, address: u64) {
+        let info = |vector, flags, address| TrapInfo {
+            vector,
+            flags,
+            cs: 0,
+            pad0: 0,
+            address,
+        };
+        self.write(DATA, &[info(vector, flags, address), info(0, 0, 0)]);
+        assert_eq!(self.result(number::SET_TRAP_TABLE, [DATA, 0, 0]), 0);
+    }
+}
+
+#[test]
+fn the_first_instruction_finds_what_the_abi_promises() {
+    let mut bench = Bench::new();
+    let registers = bench.state().registers;
+    assert_eq!(registers.rip, ENTRY);
+    assert_eq!((registers.cs, registers.ss), (0xe033, 0xe02b));
+    assert_eq!(registers.rflags, 0x202);
+    assert_eq!(registers.rsp % 4096, 0);
+    assert_eq!(bench.read::<[u8; 14]>(registers.rsi), *b"xen-3.0-x86_64");
+    assert_eq!(bench.state().mode, Mode::Kernel);
+    let machine = bench.hv.machine();
+    let vcpu = &bench.cpu.current.as_ref().unwrap().domain.vcpus()[0];
+    assert_eq!(vcpu.upcall_mask(machine), 1);
+    let info = vcpu.info().unwrap();
+    assert_ne!(
+        machine.load_u32(info.frame(), info.time() + 24),
+        0,
+        "the multiplier of the clock"
+    );
+}
+
+#[test]
+fn a_hypercall_leaves_by_sysret_with_its_result() {
+    let mut bench = Bench::new();
+    bench.state().registers.rbx = 7;
+    assert_eq!(bench.result(number::XEN_VERSION, [0, 0, 0]), 0x40011);
+    let registers = bench.state().registers;
+    assert_eq!(
+        (registers.rcx, registers.r11),
+        (registers.rip, registers.rflags)
+    );
+    assert_eq!(registers.rbx, 7);
+}
+
+#[test]
+fn the_whole_of_rax_is_the_number() {
+    let mut bench = Bench::new();
+    for number in [11, 64, 1 << 32 | 17, u64::MAX] {
+        bench.call(number, [0; 3]);
+        assert_eq!(bench.state().registers.rax, Errno::ENOSYS.to_register());
+    }
+}
+
+#[test]
+fn a_bad_pointer_is_a_fault_and_nothing_else() {
+    let mut bench = Bench::new();
+    for address in [0xffff_8000_0000_0000, 1 << 47, 0x1234_5000] {
+        assert_eq!(
+            bench.result(number::XEN_VERSION, [1, address, 0]),
+            Errno::EFAULT.to_register()
+        );
+    }
+}
+
+#[test]
+fn a_page_fault_reaches_its_handler_with_address_and_kernel_error_code() {
+    let mut bench = Bench::new();
+    bench.handle(14, 4, BASE + 0x100);
+    bench.state().registers.rsp = STACK;
+    let rip = bench.state().registers.rip;
+    let fault = Entry::Exception {
+        vector: 14,
+        error: 6,
+        cr2: 0xdead_b000,
+    };
+    assert_eq!(bench.enter(fault), Next::Guest(ExitPath::Sysret));
+    let registers = bench.state().registers;
+    assert_eq!((registers.rip, registers.rsp), (BASE + 0x100, STACK - 0x40));
+    let frame: [u64; 8] = bench.read(STACK - 0x40);
+    assert_eq!(frame[2..6], [2, rip, 0xe030 | 1 << 32, 0x2]);
+    let domain = bench.cpu.current.as_ref().unwrap().domain.clone();
+    let info = domain.vcpus()[0].info().unwrap();
+    assert_eq!(
+        bench
+            .hv
+            .machine()
+            .load_u64(info.frame(), info.offset() + 0x10),
+        0xdead_b000
+    );
+}
+
+#[test]
+fn a_software_interrupt_is_found_by_its_instruction_whatever_the_code() {
+    for code in [0x20 * 8 + 2, 0x20 * 16 + 2] {
+        let mut bench = Bench::new();
+        bench.handle(0x20, 1, BASE + 0x200);
+        bench.write(ENTRY, &[0xcd_u8, 0x20]);
+        bench.state().registers.rip = ENTRY;
+        bench.state().registers.rsp = STACK;
+        bench.enter(Entry::Exception {
+            vector: 13,
+            error: code,
+            cr2: 0,
+        });
+        assert_eq!(bench.state().registers.rip, BASE + 0x200);
+        let frame: [u64; 7] = bench.read(STACK - 0x38);
+        assert_eq!(frame[2], ENTRY + 2);
+    }
+}
+
+#[test]
+fn privileged_instructions_are_emulated_in_place() {
+    let mut bench = Bench::new();
+    // wrmsr GS_BASE, the first thing that Linux does.
+    bench.write(ENTRY, &[0x0f_u8, 0x30]);
+    let registers = &mut bench.state().registers;
+    (registers.rcx, registers.rax, registers.rdx) = (0xc000_0101, 0x8123_4000, 0xffff_ffff);
+    registers.rip = ENTRY;
+    bench.enter(Entry::Exception {
+        vector: 13,
+        error: 0,
+        cr2: 0,
+    });
+    assert_eq!(bench.state().registers.rip, ENTRY + 2);
+    let base = crate::machine::GuestBase::GsActive;
+    assert_eq!(bench.hv.machine().guest_base(base), 0xffff_ffff_8123_4000);
+    // The forced-emulation prefix.
+    bench.write(ENTRY, &[0x0f_u8, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2]);
+    let registers = &mut bench.state().registers;
+    (registers.rax, registers.rip) = (0x4000_0001, ENTRY);
+    bench.enter(Entry::Exception {
+        vector: 6,
+        error: 0,
+        cr2: 0,
+    });
+    assert_eq!(
+        (bench.state().registers.rip, bench.state().registers.rax),
+        (ENTRY + 7, 0x40011)
+    );
+}
+
+#[test]
+fn a_multicall_stores_each_result_and_refuses_to_nest() {
+    let mut bench = Bench::new();
+    let entry = |op: u32, args| MulticallEntry {
+        op: op.into(),
+        result: 99,
+        args,
+    };
+    let list = [
+        entry(number::XEN_VERSION, [0; 6]),
+        entry(number::MULTICALL, [0; 6]),
+        entry(63, [0; 6]),
+        entry(number::STACK_SWITCH, [0xe02b, STACK, 0, 0, 0, 0]),
+    ];
+    bench.write(
+        DATA,
+        &list.map(|entry| <[u64; 8]>::try_from(words(&entry)).unwrap()),
+    );
+    assert_eq!(bench.result(number::MULTICALL, [DATA, 4, 0]), 0);
+    let after: [[u64; 8]; 4] = bench.read(DATA);
+    let refused = [Errno::EINVAL, Errno::ENOSYS].map(Errno::to_register);
+    assert_eq!(
+        after.map(|entry| entry[1]),
+        [0x40011, refused[0], refused[1], 0]
+    );
+    assert_eq!(bench.state().kernel_sp, STACK);
+}
+
+fn words(entry: &MulticallEntry) -> Vec<u64> {
+    let bytes = entry.as_bytes().chunks_exact(8);
+    bytes
+        .map(|word| u64::from_le_bytes(word.try_into().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_blocked_vcpu_idles_until_an_event_enters_its_callback() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.result(number::SET_CALLBACKS, [BASE + 0x300, 0, 0]), 0);
+    bench.state().registers.rsp = STACK;
+    assert_eq!(bench.call(number::SCHED_OP.into(), [1, 0, 0]), Next::Idle);
+    assert!(bench.cpu.current.is_none());
+    bench.hv.machine().advance(1_000_000);
+    let domain = bench
+        .hv
+        .domains
+        .get(crate::domain::DomId::FIRST, &mut Held::enter())
+        .unwrap();
+    let vcpu = &domain.vcpus()[0];
+    let mut effects = Effects::new();
+    assert!(vcpu.post(bench.hv.machine(), 3));
+    bench.hv.notify(vcpu, &mut effects, &mut Held::enter());
+    assert_eq!(
+        bench.enter(Entry::Interrupt(Interrupt::Kick)),
+        Next::Guest(ExitPath::Sysret)
+    );
+    assert_eq!(bench.state().registers.rip, BASE + 0x300);
+    assert_eq!(vcpu.upcall_mask(bench.hv.machine()), 1);
+    let frame: [u64; 7] = bench.read(STACK - 0x38);
+    assert_ne!(frame[4] & rflags::IF, 0, "events were open");
+    let record = bench.hv.cpu(bench.cpu.id()).unwrap();
+    assert_eq!(record.wakeups.load(Ordering::Relaxed), 1);
+    assert!(record.idle.load(Ordering::Relaxed) >= 1_000_000);
+}
+
+#[test]
+fn an_event_that_is_pending_already_keeps_a_vcpu_from_blocking() {
+    let mut bench = Bench::new();
+    bench.result(number::SET_CALLBACKS, [BASE + 0x300, 0, 0]);
+    bench.state().registers.rsp = STACK;
+    let domain = bench.cpu.current.as_ref().unwrap().domain.clone();
+    domain.vcpus()[0].post(bench.hv.machine(), 0);
+    assert_eq!(
+        bench.call(number::SCHED_OP.into(), [1, 0, 0]),
+        Next::Guest(ExitPath::Sysret)
+    );
+    assert_eq!(bench.state().registers.rip, BASE + 0x300);
+}
+
+#[test]
+fn the_one_shot_timer_sets_the_deadline_of_an_idle_cpu() {
+    let mut bench = Bench::new();
+    let at = bench.hv.machine().now().get() + 3_000_000;
+    bench.result(number::SET_TIMER_OP, [at, 0, 0]);
+    assert_eq!(bench.call(number::SCHED_OP.into(), [1, 0, 0]), Next::Idle);
+    assert_eq!(
+        bench.hv.machine().with_cpu(0, |cpu| cpu.deadline),
+        Some(Nanos::new(at))
+    );
+    bench.hv.machine().advance(3_000_000);
+    // No port is bound to the interrupt: it is dropped, and the CPU has no further reason to wake.
+    assert_eq!(bench.enter(Entry::Interrupt(Interrupt::Timer)), Next::Idle);
+    assert_eq!(bench.hv.machine().with_cpu(0, |cpu| cpu.deadline), None);
+}
+
+#[test]
+fn a_second_vcpu_is_counted_but_not_up() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.result(number::VCPU_OP, [3, 0, 0]), 1);
+    assert_eq!(bench.result(number::VCPU_OP, [3, 1, 0]), 0);
+    assert_eq!(
+        bench.result(number::VCPU_OP, [3, 2, 0]),
+        Errno::ENOENT.to_register()
+    );
+    assert_eq!(
+        bench.result(number::VCPU_OP, [1, 1, 0]),
+        Errno::EINVAL.to_register()
+    );
+}
+
+#[test]
+fn iret_returns_to_its_frame_and_opens_events() {
+    let mut bench = Bench::new();
+    let frame = [1_u64, 2, 3, 0, ENTRY + 0x40, 0xe030, 0x202, STACK, 0xe028];
+    bench.write(DATA, &frame);
+    bench.state().registers.rsp = DATA;
+    assert_eq!(
+        bench.call(number::IRET.into(), [0; 3]),
+        Next::Guest(ExitPath::Iret)
+    );
+    let registers = bench.state().registers;
+    assert_eq!((registers.rax, registers.r11, registers.rcx), (1, 2, 3));
+    assert_eq!(
+        (registers.rip, registers.rsp, registers.cs),
+        (ENTRY + 0x40, STACK, 0xe033)
+    );
+    let domain = bench.cpu.current.as_ref().unwrap().domain.clone();
+    assert_eq!(domain.vcpus()[0].upcall_mask(bench.hv.machine()), 0);
+}
+
+#[test]
+#[should_panic(expected = "FirstDomainCrashed")]
+fn an_exception_without_a_handler_ends_the_first_domain_and_the_machine() {
+    Bench::new().enter(Entry::Exception {
+        vector: 0,
+        error: 0,
+        cr2: 0,
+    });
+}
+
+#[test]
+#[should_panic(expected = "Off")]
+fn the_first_domains_shutdown_ends_the_machine() {
+    let mut bench = Bench::new();
+    bench.write(DATA, &0_u32);
+    bench.call(number::SCHED_OP.into(), [2, DATA, 0]);
+}
