@@ -337,6 +337,7 @@ fn words(entry: &MulticallEntry) -> Vec<u64> {
 #[test]
 fn a_blocked_vcpu_idles_until_an_event_enters_its_callback() {
     let mut bench = Bench::new();
+    bench.hv.machine().advance(1);
     assert_eq!(bench.result(number::SET_CALLBACKS, [BASE + 0x300, 0, 0]), 0);
     bench.state().registers.rsp = STACK;
     assert_eq!(bench.call(number::SCHED_OP.into(), [1, 0, 0]), Next::Idle);
