@@ -32,13 +32,12 @@ impl AcpiHandler for DirectMap {
 /// The machine's local APICs that may be started, the boot CPU's included.
 pub(crate) fn cpus(rsdp: u64) -> ArrayVec<u8, MAX_APICS> {
     let mut found = ArrayVec::new();
-    // SAFETY: the loader gave the address; 0 means that the BIOS area is to be searched.
-    let tables = unsafe {
-        if rsdp == 0 {
-            AcpiTables::search_for_rsdp_bios(DirectMap)
-        } else {
-            AcpiTables::from_rsdp(DirectMap, rsdp as usize)
-        }
+    let tables = if rsdp == 0 {
+        // SAFETY: the BIOS area is below 1 MiB, in the direct map.
+        unsafe { AcpiTables::search_for_rsdp_bios(DirectMap) }
+    } else {
+        // SAFETY: the loader gave the address.
+        unsafe { AcpiTables::from_rsdp(DirectMap, rsdp as usize) }
     };
     let madt = tables.and_then(|tables| tables.find_table::<Madt>());
     let madt = match madt {

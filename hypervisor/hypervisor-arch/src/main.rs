@@ -9,6 +9,10 @@
 //! - [`entry`]: the way in from a guest and out to it.
 #![no_std]
 #![no_main]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "addresses fit usize on the one target there is; halves of registers are cut off on purpose"
+)]
 
 extern crate alloc;
 
@@ -17,8 +21,14 @@ mod boot;
 mod cpu;
 mod entry;
 mod logger;
+mod machine;
 mod mem;
+mod msix;
 mod panic;
+mod pci;
+mod policy;
 mod power;
+mod rtc;
+mod symbols;
 mod tsc;
 mod uart;

@@ -4,8 +4,8 @@
 //! that guests get too (pv-abi 7.1), so that both compute the same. All CPUs' counters are taken to agree; boot checks
 //! it when a CPU comes up.
 
-use crate::cpu::apic;
-use core::arch::x86_64::{_mm_lfence, _rdtsc};
+use crate::cpu::{apic, percpu};
+use core::arch::asm;
 use spin::Once;
 use x86_64::instructions::port::Port;
 
@@ -41,11 +41,12 @@ static CLOCK: Once<Clock> = Once::new();
 
 /// The counter, read after everything before it has been done.
 pub(crate) fn read() -> u64 {
+    let (low, high): (u32, u32);
     // SAFETY: every x86-64 CPU has both instructions, and CR4.TSD does not concern ring 0.
     unsafe {
-        _mm_lfence();
-        _rdtsc()
+        asm!("lfence", "rdtsc", out("eax") low, out("edx") high, options(nostack, preserves_flags));
     }
+    u64::from(high) << 32 | u64::from(low)
 }
 
 /// Nanoseconds since the calibration, 0 before it.
@@ -68,7 +69,7 @@ impl Clock {
             ticks << self.shift.unsigned_abs()
         };
         // 2^64 ns are 584 years.
-        (shifted * u128::from(self.multiplier) >> 32) as u64
+        ((shifted * u128::from(self.multiplier)) >> 32) as u64
     }
 
     /// Ticks of the APIC timer that take at least this long; as many as the timer counts if it is longer.
@@ -151,6 +152,26 @@ fn scale(khz: u64) -> (u32, i8) {
         (1_000_000_u128 << 32 >> shift.unsigned_abs()) / u128::from(khz)
     };
     (u32::try_from(exact).unwrap_or(u32::MAX), shift)
+}
+
+/// Sets this CPU's timer to a time, or stops it. A time too far for the timer makes it come early.
+pub(crate) fn set_deadline(at: Option<u64>) {
+    let deadline = at.unwrap_or(u64::MAX);
+    if percpu::local().deadline.replace(deadline) == deadline {
+        return;
+    }
+    let ticks = at.map_or(0, |at| clock().apic_ticks(at.saturating_sub(nanos())));
+    apic::set_timer(ticks);
+}
+
+/// Notes that this CPU's timer has fired, so that it is set anew even for the same time.
+pub(crate) fn timer_fired() {
+    percpu::local().deadline.set(u64::MAX);
+}
+
+/// Whether this CPU's deadline has come.
+pub(crate) fn deadline_passed() -> bool {
+    nanos() >= percpu::local().deadline.get()
 }
 
 /// Waits for at least this long.

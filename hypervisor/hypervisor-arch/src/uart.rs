@@ -50,7 +50,6 @@ pub(crate) unsafe fn force_unlock() {
 }
 
 /// The port, held.
-#[expect(missing_debug_implementations, reason = "the port's type has none")]
 pub(crate) struct Line(MutexGuard<'static, Option<Uart16550<PioBackend>>>);
 
 impl core::fmt::Write for Line {

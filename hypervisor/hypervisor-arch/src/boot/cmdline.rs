@@ -4,9 +4,11 @@
 //! from starting.
 
 use crate::mem::layout::MAX_CPUS;
+use core::str::FromStr;
+use hypervisor_core::ids::Nanos;
 use log::LevelFilter;
 
-const MIB: u64 = 1 << 20;
+const NANOS_PER_MILLISECOND: u64 = 1_000_000;
 
 /// What the command line asks for.
 #[derive(Debug, Clone)]
@@ -18,7 +20,7 @@ pub(crate) struct Options {
     /// Bytes of the first domain, if given.
     pub(crate) dom0_memory: Option<u64>,
     /// vCPUs of the first domain.
-    pub(crate) dom0_vcpus: u32,
+    pub(crate) dom0_vcpus: u16,
     /// Most CPUs that are brought up.
     pub(crate) max_cpus: usize,
     /// Length of a scheduler's slice in milliseconds.
@@ -63,17 +65,21 @@ impl Options {
             "loglvl" => self.log_level = level(value)?,
             "dom0_mem" => self.dom0_memory = Some(size(value)?),
             "dom0_max_vcpus" => self.dom0_vcpus = number(value, 1, 64)?,
-            "maxcpus" => self.max_cpus = number(value, 1, MAX_CPUS as u32)? as usize,
+            "maxcpus" => self.max_cpus = number(value, 1, MAX_CPUS)?,
             "sched_slice" => self.slice_ms = number(value, 1, 100)?,
             _ => return None,
         }
         Some(())
     }
 
-    /// Bytes of the first domain on a machine with this much RAM.
-    pub(crate) fn dom0_bytes(&self, ram: u64) -> u64 {
-        self.dom0_memory
-            .unwrap_or_else(|| (ram / 8).clamp(64 * MIB, 512 * MIB))
+    /// What of this the policy decides by.
+    pub(crate) fn for_policy(&self, max_domains: u16) -> hypervisor_core::Options {
+        hypervisor_core::Options {
+            first_domain_memory: self.dom0_memory.unwrap_or(0),
+            first_domain_vcpus: self.dom0_vcpus,
+            slice: Nanos::new(u64::from(self.slice_ms) * NANOS_PER_MILLISECOND),
+            max_domains,
+        }
     }
 }
 
@@ -88,7 +94,7 @@ fn level(word: &str) -> Option<LevelFilter> {
     })
 }
 
-fn number(word: &str, least: u32, most: u32) -> Option<u32> {
+fn number<T: FromStr + PartialOrd>(word: &str, least: T, most: T) -> Option<T> {
     let value = word.parse().ok()?;
     (least..=most).contains(&value).then_some(value)
 }

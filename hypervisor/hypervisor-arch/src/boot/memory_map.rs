@@ -12,7 +12,9 @@ pub(crate) enum MemoryKind {
     /// Ordinary RAM.
     Ram,
     /// RAM that holds ACPI's tables.
-    Acpi,
+    AcpiTables,
+    /// RAM that firmware keeps while the machine runs.
+    AcpiStorage,
     /// Anything else.
     Reserved,
 }
@@ -22,8 +24,19 @@ impl MemoryKind {
     pub(crate) fn from_e820(number: u32) -> Self {
         match number {
             1 => Self::Ram,
-            3 | 4 => Self::Acpi,
+            3 => Self::AcpiTables,
+            4 => Self::AcpiStorage,
             _ => Self::Reserved,
+        }
+    }
+
+    /// The number of BIOS call E820.
+    pub(crate) fn e820(self) -> u32 {
+        match self {
+            Self::Ram => 1,
+            Self::Reserved => 2,
+            Self::AcpiTables => 3,
+            Self::AcpiStorage => 4,
         }
     }
 }
@@ -110,9 +123,9 @@ impl MemoryMap {
         self.ram().map(PhysRange::length).sum()
     }
 
-    /// First address above all ordinary RAM.
-    pub(crate) fn ram_end(&self) -> u64 {
-        self.ram().map(|range| range.end).max().unwrap_or(0)
+    /// Everything that is listed.
+    pub(crate) fn entries(&self) -> &[(PhysRange, MemoryKind)] {
+        &self.entries
     }
 }
 
@@ -123,7 +136,8 @@ pub(crate) struct FreeMemory {
 }
 
 impl FreeMemory {
-    const CAPACITY: usize = 2 * MemoryMap::CAPACITY;
+    /// Most ranges at a time.
+    pub(crate) const CAPACITY: usize = 2 * MemoryMap::CAPACITY;
 
     /// All whole pages of RAM in the map.
     pub(crate) fn new(map: &MemoryMap) -> Self {

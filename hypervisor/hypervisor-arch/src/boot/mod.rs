@@ -2,6 +2,7 @@
 
 pub(crate) mod bundle;
 pub(crate) mod cmdline;
+pub(crate) mod inventory;
 pub(crate) mod memory_map;
 pub(crate) mod pvh;
 pub(crate) mod smp;

@@ -47,26 +47,27 @@ pub(crate) fn trampoline_tables(own: &OwnTables, free: &mut FreeMemory) -> OwnTa
     tables
 }
 
-/// Starts the CPUs with these APIC ids; each runs `entry` on its own stack. Gives the number of CPUs that run.
-pub(crate) fn start_others(apic_ids: &[u8], root: u64, entry: extern "sysv64" fn() -> !) -> usize {
+/// Starts the CPUs with these APIC ids; each runs `entry` on its own stack. Gives whether the time stamp counters of all
+/// that have come up agree, as far as messages between CPUs can tell.
+pub(crate) fn start_others(apic_ids: &[u8], root: u64, entry: extern "sysv64" fn() -> !) -> bool {
     install(root, entry);
+    let mut agree = true;
     for &apic_id in apic_ids {
         let index = online();
         set_word(&raw const trampoline_stack, percpu::stack_top(index));
+        let before = tsc::read();
         if !start(apic_id, index) {
             log::error!("CPU with APIC id {apic_id} does not start");
             // It may still wake up late and use the words of the next one: stop here.
             break;
         }
-        let skew = tsc::read().wrapping_sub(ARRIVAL.load(Ordering::Relaxed)) as i64;
-        if skew < 0 {
-            log::warn!(
-                "CPU {index}: its time stamp counter is {} ticks ahead",
-                -skew
-            );
+        let seen = ARRIVAL.load(Ordering::Relaxed);
+        if !(before..=tsc::read()).contains(&seen) {
+            log::warn!("CPU {index}: its time stamp counter is not the boot CPU's");
+            agree = false;
         }
     }
-    online()
+    agree
 }
 
 fn start(apic_id: u8, index: usize) -> bool {

@@ -1,19 +1,24 @@
 //! The order in which the machine comes up, on the boot CPU and on the others.
 
 use crate::boot::cmdline::Options;
+use crate::boot::inventory::{self, Inventory};
 use crate::boot::memory_map::{FreeMemory, PhysRange};
 use crate::boot::pvh::BootInformation;
-use crate::boot::{pvh, smp};
-use crate::cpu::{apic, features, gdt, idt, msr, percpu};
+use crate::boot::{bundle, pvh, smp};
+use crate::cpu::{apic, features, gdt, idt, msr, own_root, percpu, tlb};
 use crate::entry::{frame, probe};
-use crate::mem::heap;
+use crate::machine::Hardware;
 use crate::mem::layout::{self, LARGE_PAGE, PAGE};
 use crate::mem::own_tables::{self, OwnTables, Rights};
-use crate::{acpi, logger, tsc, uart};
+use crate::mem::{devices, heap};
+use crate::{acpi, logger, policy, rtc, tsc, uart};
 use arrayvec::ArrayVec;
 use core::arch::{asm, global_asm};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU64, Ordering};
+use hypervisor_core::frame::Layout;
+use hypervisor_core::ids::Nanos;
+use hypervisor_core::machine::Machine;
+use hypervisor_core::{BootInfo, Hypervisor};
 
 global_asm!(include_str!("start.s"), direct_map = const layout::DIRECT_MAP);
 
@@ -22,8 +27,15 @@ const LOW_MEMORY: u64 = 1 << 20;
 /// First address of the image and of the boot code below it.
 const LOADED_AT: u64 = 0x20_0000;
 
-/// The root of our own tables, for every CPU.
-static OWN_ROOT: AtomicU64 = AtomicU64::new(0);
+/// The most domains at once.
+const MAX_DOMAINS: u16 = 256;
+/// log2 of the bytes of RAM in a chunk of frame records.
+const FRAMES_CHUNK_SHIFT: u32 = 27;
+/// Bytes of heap that every machine gets beside what grows with its memory.
+const LEAST_HEAP: u64 = 2 << 20;
+/// No machine has so many domains that they need more heap than this.
+const DOMAINS_HEAP_MAX: u64 = 32 << 20;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What the boot CPU carries from its first stack to its second.
 struct Handover {
@@ -62,8 +74,11 @@ extern "sysv64" fn boot_main(start_info: u64) -> ! {
         free.remove(module);
     }
     let mut tables = OwnTables::new(&information.map, &mut free);
-    OWN_ROOT.store(tables.root(), Ordering::Relaxed);
-    load_own_root();
+    let devices = tables.l1_of(&mut free, layout::DEVICES);
+    tables.l1_of(&mut free, layout::CPU_AREAS);
+    own_root::adopt(&tables);
+    own_root::load();
+    devices::start(devices);
     let apic = PhysRange::with_length(apic::REGISTERS, PAGE);
     tables.map(&mut free, apic::MAPPED, apic, Rights::Device);
     percpu::map_area(&mut tables, &mut free, 0, frame::guest_entry_address());
@@ -92,13 +107,6 @@ fn read_options(information: &BootInformation) -> Options {
         log::warn!("command line: `{word}` means nothing and is ignored");
     });
     options
-}
-
-/// Loads our own root on this CPU.
-pub(crate) fn load_own_root() {
-    let root = OWN_ROOT.load(Ordering::Relaxed);
-    // SAFETY: the root maps the hypervisor where it runs.
-    unsafe { asm!("mov cr3, {}", in(reg) root, options(nostack, preserves_flags)) };
 }
 
 /// Begins anew on another stack.
@@ -132,14 +140,62 @@ extern "sysv64" fn boot_on_own_stack() -> ! {
     );
     decide_smap(&boot.tables, &mut boot.free);
     give_heap(&mut boot);
-    start_cpus(&mut boot);
+    let tsc_stable = start_cpus(&mut boot);
+    hypervisor_core::sync::install_relax(tlb::serve);
+    let hypervisor = policy::install(make_hypervisor(&boot, tsc_stable));
+    let (used, total) = heap::usage();
     log::info!(
-        "{} CPUs, {} MiB RAM, {} MiB for guests",
+        "{} CPUs, {} MiB RAM, {} MiB for guests, {} KiB of {} KiB heap used",
         smp::online(),
         boot.information.map.ram_bytes() >> 20,
         boot.free.bytes() >> 20,
+        used >> 10,
+        total >> 10,
     );
-    panic!("end of boot")
+    start_first_domain(hypervisor, &boot.information);
+    policy::run()
+}
+
+/// Hands the machine over to the policy: from here on what is free is the pool.
+fn make_hypervisor(boot: &Handover, tsc_stable: bool) -> Hypervisor<Hardware> {
+    let inventory = Inventory::take(&boot.information.map, &boot.free);
+    let layout = Layout {
+        pool: &inventory.pool,
+        withheld: &inventory.withheld,
+        address_bits: inventory::address_bits(),
+        no_execute: true,
+        max_domains: MAX_DOMAINS,
+    };
+    let started = Nanos::new(tsc::nanos());
+    let information = BootInfo {
+        layout,
+        machine_map: &inventory.firmware_map,
+        cpus: Hardware.online_cpus(),
+        options: boot.options.for_policy(MAX_DOMAINS),
+        wallclock: Nanos::new(rtc::seconds() * NANOS_PER_SECOND).saturating_sub(started),
+        tsc_stable,
+    };
+    match Hypervisor::new(Hardware, &information) {
+        Ok(hypervisor) => hypervisor,
+        Err(error) => panic!("cannot start: {error}"),
+    }
+}
+
+fn start_first_domain(hypervisor: &Hypervisor<Hardware>, information: &BootInformation) {
+    let Some(module) = information.module else {
+        panic!("there is no boot module, so no kernel for the first domain");
+    };
+    let start = layout::direct(module.start) as *const u8;
+    // SAFETY: the module was taken out of free memory, so nobody writes there, and the direct map has all RAM.
+    let bytes = unsafe { core::slice::from_raw_parts(start, module.length() as usize) };
+    let bundle = match bundle::parse(bytes) {
+        Ok(bundle) => bundle,
+        Err(error) => panic!("{error}"),
+    };
+    let line = bundle.command_line.as_bytes();
+    if let Err(error) = hypervisor.start_first_domain(bundle.kernel, bundle.ramdisk, line) {
+        panic!("the first domain does not start: {error}");
+    }
 }
 
 /// Everything that each CPU sets up for itself.
@@ -164,9 +220,12 @@ fn decide_smap(tables: &OwnTables, free: &mut FreeMemory) {
     log::info!("{:?}", features::get());
 }
 
-/// Gives the heap its memory: a fixed part and one that grows with the machine.
+/// Gives the heap its memory: the records of all frames, room for the domains that so much memory can hold, and what
+/// any machine needs.
 fn give_heap(boot: &mut Handover) {
-    let length = (boot.information.map.ram_bytes() / 256).clamp(2 << 20, 64 << 20);
+    let records: u64 = boot.free.ranges().iter().map(|range| records(*range)).sum();
+    let domains = (boot.information.map.ram_bytes() >> 10).min(DOMAINS_HEAP_MAX);
+    let length = records + domains + LEAST_HEAP;
     let memory = boot
         .free
         .take(length, LARGE_PAGE)
@@ -175,7 +234,15 @@ fn give_heap(boot: &mut Handover) {
     unsafe { heap::give(layout::direct(memory.start), memory.length()) };
 }
 
-fn start_cpus(boot: &mut Handover) {
+/// Bytes of heap for the records of a range's frames, which come in chunks of 2^15: 1 MiB for each chunk.
+fn records(range: PhysRange) -> u64 {
+    let first = range.start >> FRAMES_CHUNK_SHIFT;
+    let last = (range.end - 1) >> FRAMES_CHUNK_SHIFT;
+    (last - first + 1) << 20
+}
+
+/// Gives whether the CPUs' time stamp counters agree.
+fn start_cpus(boot: &mut Handover) -> bool {
     let own = apic::id();
     let others: ArrayVec<u8, { layout::MAX_CPUS }> = acpi::cpus(boot.information.rsdp)
         .into_iter()
@@ -191,15 +258,13 @@ fn start_cpus(boot: &mut Handover) {
         );
     }
     let trampoline = smp::trampoline_tables(&boot.tables, &mut boot.free);
-    smp::start_others(&others, trampoline.root(), other_cpu_main);
+    smp::start_others(&others, trampoline.root(), other_cpu_main)
 }
 
 /// Where the other CPUs come from the trampoline, on their own stack.
 extern "sysv64" fn other_cpu_main() -> ! {
-    load_own_root();
+    own_root::load();
     configure_cpu();
     smp::announce();
-    loop {
-        x86_64::instructions::hlt();
-    }
+    policy::run()
 }

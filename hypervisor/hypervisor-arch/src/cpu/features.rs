@@ -14,8 +14,6 @@ pub(crate) struct Features {
     pub(crate) smep: bool,
     /// Supervisor mode access prevention, where it may be used.
     pub(crate) smap: bool,
-    /// RDFSBASE and its kin.
-    pub(crate) fsgsbase: bool,
     /// XSAVE, XRSTOR, XSETBV.
     pub(crate) xsave: bool,
     /// RDTSCP and TSC_AUX.
@@ -67,7 +65,6 @@ pub(crate) fn detect() -> Features {
         Features {
             smep: bit(extended.as_ref().map(|e| e.has_smep())),
             smap: bit(extended.as_ref().map(|e| e.has_smap())),
-            fsgsbase: bit(extended.as_ref().map(|e| e.has_fsgsbase())),
             xsave: bit(basic.as_ref().map(|b| b.has_xsave())),
             rdtscp: bit(processor.as_ref().map(|p| p.has_rdtscp())),
             sysenter: bit(basic.as_ref().map(|b| b.has_sysenter_sysexit())),

@@ -1,7 +1,9 @@
 //! Model specific registers that are set once per CPU: the system call entry and the page attribute table.
 
 use crate::cpu::{features::Features, gdt};
+use crate::mem::fixup::fixup;
 use crate::mem::layout::CpuArea;
+use core::arch::asm;
 use x86_64::registers::model_specific::{Efer, EferFlags, Msr};
 
 const PAT: u32 = 0x277;
@@ -54,4 +56,26 @@ pub(crate) fn configure(index: usize, features: Features) {
 fn write(register: u32, value: u64) {
     // SAFETY: called for this module's constants only.
     unsafe { Msr::new(register).write(value) };
+}
+
+/// Reads any register; `None` if the CPU refuses.
+pub(crate) fn read_safely(register: u32) -> Option<u64> {
+    let (low, high): (u32, u32);
+    let failed: u32;
+    // SAFETY: reading a register that exists changes nothing; one that does not exist goes on at label 3.
+    unsafe {
+        asm!(
+            "2: rdmsr",
+            "jmp 4f",
+            "3: mov {failed:e}, 1",
+            "4:",
+            fixup!("2b", "3b"),
+            failed = inout(reg) 0_u32 => failed,
+            in("ecx") register,
+            out("eax") low,
+            out("edx") high,
+            options(nostack),
+        );
+    }
+    (failed == 0).then(|| u64::from(high) << 32 | u64::from(low))
 }

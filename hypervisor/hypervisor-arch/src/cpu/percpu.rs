@@ -7,8 +7,13 @@ use crate::boot::memory_map::{FreeMemory, PhysRange};
 use crate::cpu::{gdt::TrapStack, msr};
 use crate::mem::layout::{CPU_AREA_SIZE, CPU_AREAS, CpuArea, MAX_CPUS, PAGE};
 use crate::mem::own_tables::{L1Window, OwnTables, Rights, entry, zeroed};
+use crate::policy::Policy;
+use alloc::boxed::Box;
 use core::arch::asm;
 use core::cell::{Cell, UnsafeCell};
+use core::sync::atomic::{AtomicBool, Ordering};
+use hypervisor_core::entry::Entry;
+use hypervisor_core::ids::PhysCpu;
 use x86_64::VirtAddr;
 use x86_64::structures::tss::TaskStateSegment;
 
@@ -28,11 +33,16 @@ pub(crate) struct CpuLocal {
     tss: UnsafeCell<TaskStateSegment>,
     window: L1Window,
     zero_page: u64,
-    /// The fault of the last exit instruction: vector and error code.
-    pub(crate) exit_fault: Cell<(u8, u32)>,
+    /// Why the host stack is begun anew.
+    pub(crate) again: Cell<Option<Entry>>,
+    policy: Cell<*mut Policy>,
     /// Interrupts that came while this CPU was idle, and wait to be told: bit n is device line n, then as
     /// `PENDING_TIMER` and `PENDING_KICK` say.
     pub(crate) pending: Cell<u64>,
+    /// When the timer is wanted, in nanoseconds; `u64::MAX` if never.
+    pub(crate) deadline: Cell<u64>,
+    /// Whether a breakpoint is enabled in the hardware.
+    pub(crate) debug_armed: Cell<bool>,
 }
 
 /// In `CpuLocal::pending`: the timer.
@@ -59,6 +69,21 @@ impl CpuLocal {
     /// Index of this CPU: the boot CPU is 0.
     pub(crate) fn index(&self) -> usize {
         self.index
+    }
+
+    /// Gives this CPU its part of the policy.
+    pub(crate) fn set_policy(&self, policy: Box<Policy>) {
+        self.policy.set(Box::into_raw(policy));
+    }
+
+    /// This CPU's part of the policy, once there is one. Only `entry::from_guest` asks, once at a time.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "one entry at a time, with interrupts off"
+    )]
+    pub(crate) fn policy(&self) -> Option<&mut Policy> {
+        // SAFETY: null, or leaked by `set_policy`; no two borrows at a time, by the caller's duty.
+        unsafe { self.policy.get().as_mut() }
     }
 
     /// Address of this CPU's task state segment.
@@ -95,6 +120,30 @@ impl CpuLocal {
         let address = CpuArea::page(self.index, CpuArea::GDT + page);
         x86_64::instructions::tlb::flush(VirtAddr::new(address));
     }
+}
+
+/// Kicks on their way, by CPU: a long operation asks here whether it should stop.
+static KICKED: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
+
+/// Notes that a kick has been sent to a CPU.
+pub(crate) fn note_kick(index: usize) {
+    KICKED[index].store(true, Ordering::Release);
+}
+
+/// Whether a kick to this CPU is on its way.
+pub(crate) fn was_kicked() -> bool {
+    KICKED[local().index].load(Ordering::Acquire)
+}
+
+/// Notes that a kick has reached this CPU.
+pub(crate) fn take_kick() {
+    KICKED[local().index].store(false, Ordering::Release);
+}
+
+/// The CPU with this index, as policy names it.
+pub(crate) fn id_of(index: usize) -> PhysCpu {
+    let number = u8::try_from(index).ok().and_then(PhysCpu::new);
+    number.expect("there are fewer CPUs than policy can name")
 }
 
 /// Maps and fills the area of the CPU with this index. `guest_entry` is where its syscall stub goes on.
@@ -146,8 +195,11 @@ pub(crate) fn map_area(
         tss: UnsafeCell::new(tss),
         window,
         zero_page,
-        exit_fault: Cell::new((0, 0)),
+        again: Cell::new(None),
+        policy: Cell::new(core::ptr::null_mut()),
         pending: Cell::new(0),
+        deadline: Cell::new(u64::MAX),
+        debug_armed: Cell::new(false),
     };
     let place = at(CpuArea::LOCAL) as *mut CpuLocal;
     // SAFETY: mapped just now, large enough (asserted above), page-aligned, and its CPU does not run yet.

@@ -5,6 +5,7 @@
 # frame, and the registers stay whole for the guest to see.
 
 .globl exit_to_guest, exit_iret
+.type exit_to_guest, @function
 exit_to_guest:
     mov     rdi, rax
     test    edx, edx

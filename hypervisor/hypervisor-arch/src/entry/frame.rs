@@ -1,52 +1,14 @@
 //! Takes the entry assembly in and tells it the layout of what it touches; no offset is typed there.
 
 use crate::cpu::gdt;
-use crate::cpu::percpu::CpuLocal;
+use crate::cpu::percpu::{self, CpuLocal};
 use crate::entry::{from_guest, from_host};
-use crate::mem::layout::{CpuArea, PAGE};
-use core::arch::global_asm;
+use crate::mem::layout::CpuArea;
+use core::arch::{asm, global_asm};
 use core::mem::offset_of;
-pub(crate) use temporary::{Registers, VcpuState};
-
-mod temporary {
-    #[derive(Debug, Clone, Copy, Default)]
-    #[repr(C)]
-    pub(crate) struct Registers {
-        pub(crate) r15: u64,
-        pub(crate) r14: u64,
-        pub(crate) r13: u64,
-        pub(crate) r12: u64,
-        pub(crate) rbp: u64,
-        pub(crate) rbx: u64,
-        pub(crate) r11: u64,
-        pub(crate) r10: u64,
-        pub(crate) r9: u64,
-        pub(crate) r8: u64,
-        pub(crate) rax: u64,
-        pub(crate) rcx: u64,
-        pub(crate) rdx: u64,
-        pub(crate) rsi: u64,
-        pub(crate) rdi: u64,
-        pub(crate) error_and_vector: u64,
-        pub(crate) rip: u64,
-        pub(crate) cs: u64,
-        pub(crate) rflags: u64,
-        pub(crate) rsp: u64,
-        pub(crate) ss: u64,
-    }
-    #[derive(Debug)]
-    #[repr(C, align(64))]
-    pub(crate) struct VcpuState {
-        pub(crate) pad: u64,
-        pub(crate) registers: Registers,
-        pub(crate) host_stack: u64,
-    }
-    impl VcpuState {
-        pub(crate) const fn new() -> Self {
-            unsafe { core::mem::zeroed() }
-        }
-    }
-}
+use hypervisor_core::entry::Entry;
+pub(crate) use hypervisor_core::vcpu::context::Registers;
+pub(crate) use hypervisor_core::vcpu::state::VcpuState;
 
 /// "Vector" of `syscall`, beyond the vectors of the CPU.
 pub(crate) const SYSCALL: u32 = 0x100;
@@ -64,9 +26,17 @@ const _: () = assert!(
         && align_of::<VcpuState>().is_multiple_of(16)
 );
 
+/// From a CPU's stub page to its `CpuLocal`.
+const LOCAL_FROM_STUB: i64 = {
+    let from = CpuArea::page(0, CpuArea::STUB);
+    CpuArea::page(0, CpuArea::LOCAL)
+        .wrapping_sub(from)
+        .cast_signed()
+};
+
 global_asm!(
     include_str!("syscall.s"),
-    local = const (CpuArea::LOCAL as i64 - CpuArea::STUB as i64) * PAGE as i64,
+    local = const LOCAL_FROM_STUB,
     guest_rsp = const offset_of!(CpuLocal, guest_rsp),
     frame_end = const offset_of!(CpuLocal, frame_end),
     guest_entry = const offset_of!(CpuLocal, guest_entry),
@@ -142,4 +112,12 @@ pub(crate) fn guest_entry_address() -> u64 {
 /// The one instruction at which a fault in ring 0 is the guest's.
 pub(crate) fn exit_iret_address() -> u64 {
     (&raw const exit_iret).addr() as u64
+}
+
+/// Leaves boot: begins the host stack anew with the entry in `CpuLocal::again`.
+pub(crate) fn begin(first: Entry) -> ! {
+    let local = percpu::local();
+    local.again.set(Some(first));
+    // SAFETY: nothing on this stack is needed any more; `enter_again` takes the stack in RAX.
+    unsafe { asm!("jmp enter_again", in("rax") local.host_stack, options(noreturn)) }
 }

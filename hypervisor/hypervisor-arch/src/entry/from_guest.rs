@@ -1,16 +1,140 @@
 //! What a guest did, told to the policy; and what the policy says, done.
 
-use crate::cpu::percpu;
+use crate::cpu::percpu::{self, CpuLocal};
+use crate::cpu::{apic, context, features, idt, tlb};
 use crate::entry::frame::{self, Exit, Registers};
-use crate::entry::probe;
+use crate::entry::{idle, probe};
+use crate::tsc;
+use core::arch::asm;
+use hypervisor_core::entry::{Entry, ExitPath, Interrupt, Next};
+use hypervisor_core::vcpu::context::{is_canonical, selector};
+use x86_64::registers::control::Cr2;
+
+const DEBUG: u32 = 1;
+const PAGE_FAULT: u32 = 14;
+/// Vectors below this are the CPU's own.
+const EXCEPTIONS: u32 = 32;
 
 /// Called by `trap.s` with the registers of the vCPU that ran, on the empty host stack.
 pub(super) extern "sysv64" fn on_guest(registers: &Registers) -> Exit {
     let (vector, error) = frame::cause(registers);
-    probe::finish(vector, error)
+    let local = percpu::local();
+    // Read before anything else can fault.
+    let cr2 = if vector == PAGE_FAULT {
+        Cr2::read_raw()
+    } else {
+        0
+    };
+    forbid_guest_access();
+    if local.policy().is_none() {
+        probe::finish(vector);
+    }
+    let entry = match vector {
+        frame::SYSCALL => Entry::Syscall,
+        frame::SYSCALL32 => Entry::Syscall32,
+        frame::SYSENTER => Entry::Sysenter,
+        0..EXCEPTIONS => Entry::Exception {
+            vector: vector as u8,
+            error,
+            cr2,
+        },
+        _ => match interrupt(vector as u8) {
+            Some(interrupt) => Entry::Interrupt(interrupt),
+            None => return resume(local, ExitPath::Iret),
+        },
+    };
+    run(local, entry)
 }
 
-/// Called by `trap.s` on the empty host stack, for an entry that was noted elsewhere.
+/// Called by `trap.s` on the empty host stack, for an entry that was noted in `CpuLocal::again`.
 pub(super) extern "sysv64" fn on_again() -> Exit {
-    panic!("again {:?}", percpu::local().exit_fault.get())
+    let local = percpu::local();
+    forbid_guest_access();
+    let entry = local
+        .again
+        .take()
+        .expect("who asks to begin anew notes why");
+    run(local, entry)
+}
+
+/// A trap of the guest has come on a stack of its own: its registers move to where all others are saved. Gives the stack
+/// to begin anew on.
+pub(super) fn take_over(registers: &Registers) -> u64 {
+    let (vector, error) = frame::cause(registers);
+    let cr2 = if vector == DEBUG {
+        context::take_debug_status()
+    } else {
+        0
+    };
+    let local = percpu::local();
+    let saved = local.frame_end.get() - size_of::<Registers>() as u64;
+    // SAFETY: where traps from ring 3 save, so the running vCPU's registers, which nobody else uses now.
+    unsafe { (saved as *mut Registers).write(*registers) };
+    let vector = vector as u8;
+    local
+        .again
+        .set(Some(Entry::Exception { vector, error, cr2 }));
+    local.host_stack
+}
+
+/// Tells the policy, again and again while there is something to tell, and gives what it wants to run.
+fn run(local: &CpuLocal, first: Entry) -> Exit {
+    let mut entry = first;
+    loop {
+        let policy = local.policy().expect("guests run after boot");
+        let next = policy.enter(entry);
+        // What came meanwhile is told before the guest goes on.
+        if let Some(interrupt) = idle::take_pending(local) {
+            entry = Entry::Interrupt(interrupt);
+            continue;
+        }
+        match next {
+            Next::Guest(path) => return resume(local, path),
+            Next::Idle => entry = Entry::Interrupt(idle::wait(local)),
+        }
+    }
+}
+
+/// The way back to the running vCPU. SYSRET is taken only where it cannot fault and gives what the registers say.
+fn resume(local: &CpuLocal, path: ExitPath) -> Exit {
+    let saved = local.frame_end.get() - size_of::<Registers>() as u64;
+    let registers = saved as *const Registers;
+    // SAFETY: `switch_in` has set this to the registers of the vCPU that runs here.
+    let Registers { rip, cs, ss, .. } = unsafe { *registers };
+    let can = is_canonical(rip) && cs == selector::CODE64 && ss == selector::DATA;
+    Exit {
+        registers,
+        sysret: u64::from(path == ExitPath::Sysret && can),
+    }
+}
+
+/// Acknowledges an interrupt that came in guest mode; `None` if the policy need not know.
+fn interrupt(vector: u8) -> Option<Interrupt> {
+    let interrupt = match vector {
+        idt::SPURIOUS => return None,
+        idt::FLUSH => {
+            tlb::serve();
+            apic::acknowledge();
+            return None;
+        }
+        idt::TIMER => {
+            tsc::timer_fired();
+            Interrupt::Timer
+        }
+        idt::KICK => {
+            percpu::take_kick();
+            Interrupt::Kick
+        }
+        _ => idt::device_line(vector).map_or(Interrupt::Spurious, Interrupt::Device),
+    };
+    apic::acknowledge();
+    Some(interrupt)
+}
+
+/// The guest's AC flag must not lift SMAP for us.
+fn forbid_guest_access() {
+    if features::get().smap {
+        // SAFETY: the CPU has SMAP.
+        unsafe { asm!("clac", options(nomem, nostack)) };
+    }
 }

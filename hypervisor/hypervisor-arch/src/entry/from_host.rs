@@ -1,14 +1,19 @@
 //! Traps in ring 0: interrupts of the idle loop, guest accesses that fault, the exit instruction's faults. All else is
 //! a broken invariant.
 
+use crate::cpu::context;
 use crate::cpu::percpu::{self, PENDING_KICK, PENDING_TIMER};
 use crate::cpu::{apic, idt, tlb};
 use crate::entry::frame::{self, Registers};
+use crate::entry::from_guest;
 use crate::mem::fixup;
+use crate::{panic, tsc};
+use hypervisor_core::entry::Entry;
 use x86_64::registers::control::Cr2;
 
 const NMI: u32 = 2;
 const DEBUG: u32 = 1;
+const TRAP_FLAG: u64 = 1 << 8;
 
 /// Called by `trap.s` with what was interrupted. A result other than 0 is a stack to begin anew on.
 pub(super) extern "sysv64" fn on_host(registers: &mut Registers) -> u64 {
@@ -23,7 +28,8 @@ pub(super) extern "sysv64" fn on_host(registers: &mut Registers) -> u64 {
     }
     let local = percpu::local();
     if registers.rip == frame::exit_iret_address() {
-        local.exit_fault.set((vector as u8, error));
+        let vector = vector as u8;
+        local.again.set(Some(Entry::ExitFault { vector, error }));
         return local.host_stack;
     }
     fatal(registers, vector, error)
@@ -36,8 +42,14 @@ fn interrupt(vector: u8) {
     match vector {
         idt::SPURIOUS => return,
         idt::FLUSH => tlb::serve(),
-        idt::TIMER => note(PENDING_TIMER),
-        idt::KICK => note(PENDING_KICK),
+        idt::TIMER => {
+            tsc::timer_fired();
+            note(PENDING_TIMER);
+        }
+        idt::KICK => {
+            percpu::take_kick();
+            note(PENDING_KICK);
+        }
         _ => match idt::device_line(vector) {
             Some(line) => note(1 << line),
             None => log::warn!("interrupt {vector:#x} is nobody's"),
@@ -49,10 +61,21 @@ fn interrupt(vector: u8) {
 /// Called by `trap.s` for #DB, NMI, #DF and #MC, which have stacks of their own.
 pub(super) extern "sysv64" fn on_own_stack(registers: &mut Registers) -> u64 {
     let (vector, error) = frame::cause(registers);
-    if vector == NMI || vector == DEBUG {
-        return 0;
+    match vector {
+        NMI => {
+            panic::stop_if_panicking();
+            0
+        }
+        DEBUG if registers.cs & 3 == 3 => from_guest::take_over(registers),
+        // A breakpoint of the guest on memory that we touch for it, or a single step that was pending at the entry:
+        // nothing of ours, and nothing that the guest may learn from us.
+        DEBUG => {
+            context::take_debug_status();
+            registers.rflags &= !TRAP_FLAG;
+            0
+        }
+        _ => fatal(registers, vector, error),
     }
-    fatal(registers, vector, error)
 }
 
 fn fatal(registers: &Registers, vector: u32, error: u32) -> ! {

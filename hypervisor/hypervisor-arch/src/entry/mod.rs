@@ -3,4 +3,5 @@
 pub(crate) mod frame;
 pub(crate) mod from_guest;
 pub(crate) mod from_host;
+pub(crate) mod idle;
 pub(crate) mod probe;

@@ -7,8 +7,8 @@
 //! enters by the usual stub, before any real guest exists: [`finish`] then goes back to who started it.
 
 use crate::boot::memory_map::FreeMemory;
-use crate::cpu::{gdt, percpu};
-use crate::entry::frame::{Exit, Registers, VcpuState};
+use crate::cpu::{gdt, own_root, percpu};
+use crate::entry::frame::{Registers, VcpuState};
 use crate::mem::layout::{self, PAGE};
 use crate::mem::own_tables::{OwnTables, Rights, zeroed};
 use core::arch::{asm, global_asm};
@@ -73,15 +73,16 @@ pub(crate) fn iretq_at_ring_3_works(own: &OwnTables, free: &mut FreeMemory) -> b
     let registers = (state.addr() + offset_of!(VcpuState, registers)) as u64;
     percpu::local().set_frame_end(registers + size_of::<Registers>() as u64);
     // SAFETY: the root has all that our own has, and the state is static and nobody else's.
-    unsafe { run(tables.root(), own.root(), state) };
+    unsafe { run(tables.root(), state) };
+    own_root::load();
     RESULT.load(Ordering::Relaxed) == u64::from(INVALID_OPCODE)
 }
 
-/// Goes to ring 3 on `root` and comes back, through [`finish`], on `own_root`.
+/// Goes to ring 3 on `root` and comes back through [`finish`].
 ///
 /// # Safety
-/// Both roots must map the hypervisor, and `state` must be where the CPU saves registers.
-unsafe fn run(root: u64, own_root: u64, state: *mut VcpuState) {
+/// The root must map the hypervisor, and `state` must be where the CPU saves registers.
+unsafe fn run(root: u64, state: *mut VcpuState) {
     // SAFETY: every register but RSP and RBP counts as destroyed, and those come back from the stack; `finish` resumes at
     // label 2 with the stack as it was.
     unsafe {
@@ -117,12 +118,11 @@ unsafe fn run(root: u64, own_root: u64, state: *mut VcpuState) {
             clobber_abi("sysv64"),
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,
         );
-        asm!("mov cr3, {}", in(reg) own_root, options(nostack, preserves_flags));
     }
 }
 
 /// The probe's guest has trapped: notes with what, and resumes [`run`].
-pub(crate) fn finish(vector: u32, _error: u32) -> Exit {
+pub(crate) fn finish(vector: u32) -> ! {
     RESULT.store(u64::from(vector), Ordering::Relaxed);
     let stack = RETURN_STACK.swap(0, Ordering::Relaxed);
     assert_ne!(

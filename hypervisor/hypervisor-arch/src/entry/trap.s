@@ -68,6 +68,7 @@ trap:
 
 # Stack: the end of the running vCPU's registers, down to the error code. All other registers are the guest's.
 .globl guest_entry
+.type guest_entry, @function
 guest_entry:
     save_registers
     mov     rdi, rsp
@@ -77,6 +78,7 @@ guest_entry:
     # rax = registers of the vCPU to run, rdx = 1 for SYSRET
     jmp     exit_to_guest
 
+.type trap_from_host, @function
 trap_from_host:
     save_registers
     mov     rdi, rsp
@@ -90,12 +92,15 @@ trap_from_host:
 
 # rax = a stack to begin anew on: the instruction that should have left to the guest has faulted, or a trap on a stack of
 # its own came from the guest.
+.globl enter_again
+.type enter_again, @function
 enter_again:
     mov     rsp, rax
     xor     ebp, ebp
     call    {on_again}
     jmp     exit_to_guest
 
+.type trap_on_own_stack, @function
 trap_on_own_stack:
     save_registers
     mov     rdi, rsp

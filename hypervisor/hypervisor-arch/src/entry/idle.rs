@@ -1,0 +1,34 @@
+//! Waiting for an interrupt when there is nothing to run: the only time when the hypervisor takes any.
+
+use crate::cpu::percpu::{CpuLocal, PENDING_KICK, PENDING_TIMER};
+use crate::cpu::tlb;
+use hypervisor_core::entry::Interrupt;
+use x86_64::instructions::interrupts;
+
+/// Halts until an interrupt has been noted, and gives it.
+pub(super) fn wait(local: &CpuLocal) -> Interrupt {
+    loop {
+        tlb::serve();
+        if let Some(interrupt) = take_pending(local) {
+            return interrupt;
+        }
+        // An interrupt between the two instructions wakes the halt: `sti` takes effect after the next one.
+        interrupts::enable_and_hlt();
+        interrupts::disable();
+    }
+}
+
+/// Takes one of the interrupts that have been noted.
+pub(super) fn take_pending(local: &CpuLocal) -> Option<Interrupt> {
+    let pending = local.pending.get();
+    if pending == 0 {
+        return None;
+    }
+    let lowest = pending & pending.wrapping_neg();
+    local.pending.set(pending & !lowest);
+    Some(match lowest {
+        PENDING_TIMER => Interrupt::Timer,
+        PENDING_KICK => Interrupt::Kick,
+        line => Interrupt::Device(line.trailing_zeros() as u8),
+    })
+}

@@ -1,0 +1,74 @@
+//! Copies between the hypervisor and the live address space of the guest that runs on this CPU.
+//!
+//! The caller has checked that the range is the guest's; whether it is mapped, and writable, the CPU itself tells by a
+//! fault, which the fix-up table turns into a short count. CR0.WP makes read-only leaves fault for us too. Where SMAP
+//! is on it is lifted for just these instructions.
+
+use crate::cpu::features;
+use crate::mem::fixup::fixup;
+use core::arch::asm;
+use hypervisor_core::machine::GuestFault;
+
+/// Reads guest memory.
+pub(crate) fn copy_in(from: u64, to: &mut [u8]) -> Result<(), GuestFault> {
+    // SAFETY: the target is ours and writable; faults at the source are fixed up.
+    let missed = unsafe { copy(to.as_mut_ptr(), from as *const u8, to.len()) };
+    outcome(from, to.len(), missed)
+}
+
+/// Writes guest memory.
+pub(crate) fn copy_out(to: u64, from: &[u8]) -> Result<(), GuestFault> {
+    // SAFETY: the caller of `Machine::copy_out` has checked that the target is in the guest's part of the address space,
+    // where nothing of ours lies; faults there are fixed up.
+    let missed = unsafe { copy(to as *mut u8, from.as_ptr(), from.len()) };
+    outcome(to, from.len(), missed)
+}
+
+fn outcome(start: u64, length: usize, missed: usize) -> Result<(), GuestFault> {
+    if missed == 0 {
+        return Ok(());
+    }
+    let done = length - missed;
+    Err(GuestFault {
+        address: start + done as u64,
+        done,
+    })
+}
+
+/// Copies, and gives the number of bytes that could not be copied.
+///
+/// # Safety
+/// Whatever of the two ranges is not guest memory must be mapped, and ours to read or write.
+unsafe fn copy(target: *mut u8, source: *const u8, length: usize) -> usize {
+    let smap = features::get().smap;
+    if smap {
+        // SAFETY: the CPU has SMAP; AC is cleared below.
+        unsafe { asm!("stac", options(nomem, nostack)) };
+    }
+    let missed: usize;
+    // Words first; where one faults, the rest goes by bytes, to find the very byte that cannot be reached.
+    // SAFETY: the caller's promise; faults go on at label 4 or 5.
+    unsafe {
+        asm!(
+            "2: rep movsq",
+            "mov rcx, {tail}",
+            "3: rep movsb",
+            "jmp 5f",
+            "4: lea rcx, [{tail} + rcx * 8]",
+            "jmp 3b",
+            "5:",
+            fixup!("2b", "4b"),
+            fixup!("3b", "5b"),
+            tail = in(reg) length % 8,
+            inout("rcx") length / 8 => missed,
+            inout("rdi") target => _,
+            inout("rsi") source => _,
+            options(nostack, preserves_flags),
+        );
+    }
+    if smap {
+        // SAFETY: as above.
+        unsafe { asm!("clac", options(nomem, nostack)) };
+    }
+    missed
+}

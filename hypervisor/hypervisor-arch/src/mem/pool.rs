@@ -1,0 +1,122 @@
+//! The pool: all frames that guests and policy may touch, split off once at the end of boot.
+//!
+//! They are reached through the direct map, by atomic accesses and by copies that the compiler cannot see into, since
+//! guests write at any time. Whatever the policy asks for, a frame outside the pool is never touched.
+
+use crate::boot::memory_map::PhysRange;
+use crate::mem::layout::{PAGE, direct};
+use arrayvec::ArrayVec;
+use core::arch::asm;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use hypervisor_core::ids::Mfn;
+use spin::Once;
+
+/// Most ranges of the pool.
+pub(crate) const MAX_RANGES: usize = 32;
+
+static POOL: Once<ArrayVec<PhysRange, MAX_RANGES>> = Once::new();
+
+/// Makes these ranges, of whole frames, the pool.
+pub(crate) fn split_off(ranges: ArrayVec<PhysRange, MAX_RANGES>) {
+    POOL.call_once(|| ranges);
+}
+
+/// Address of `length` bytes at `offset` of a frame.
+fn bytes(frame: Mfn, offset: usize, length: usize) -> *mut u8 {
+    let offset = offset as u64;
+    assert!(
+        offset
+            .checked_add(length as u64)
+            .is_some_and(|end| end <= PAGE),
+        "beyond the frame's end"
+    );
+    let start = frame.address();
+    let is_in_pool = POOL.get().is_some_and(|ranges| {
+        ranges
+            .iter()
+            .any(|range| start >= range.start && start < range.end)
+    });
+    assert!(is_in_pool, "frame {frame} is not in the pool");
+    (direct(start) + offset) as *mut u8
+}
+
+/// An aligned word of a frame.
+fn word<T>(frame: Mfn, offset: usize) -> *mut T {
+    assert!(offset.is_multiple_of(align_of::<T>()), "not aligned");
+    bytes(frame, offset, size_of::<T>()).cast()
+}
+
+macro_rules! atomics {
+    ($($name:ident: $atomic:ty, $integer:ty;)*) => {$(
+        #[doc = concat!("The word at `offset` of a frame, as `", stringify!($atomic), "`.")]
+        pub(crate) fn $name(frame: Mfn, offset: usize) -> &'static $atomic {
+            let word = word::<$integer>(frame, offset);
+            // SAFETY: checked to be aligned, inside a frame of the pool, which the direct map has for ever; no reference
+            // but to atomics is ever made into the pool.
+            unsafe { <$atomic>::from_ptr(word) }
+        }
+    )*};
+}
+
+atomics! {
+    atomic_u8: AtomicU8, u8;
+    atomic_u16: AtomicU16, u16;
+    atomic_u32: AtomicU32, u32;
+    atomic_u64: AtomicU64, u64;
+}
+
+/// Copies bytes out of a frame.
+pub(crate) fn read(frame: Mfn, offset: usize, to: &mut [u8]) {
+    let source = bytes(frame, offset, to.len());
+    // SAFETY: the source is checked to be in the pool, the target is a slice of ours; they do not overlap.
+    unsafe { copy(to.as_mut_ptr(), source, to.len()) };
+}
+
+/// Copies bytes into a frame.
+pub(crate) fn write(frame: Mfn, offset: usize, from: &[u8]) {
+    let target = bytes(frame, offset, from.len());
+    // SAFETY: as in `read`.
+    unsafe { copy(target, from.as_ptr(), from.len()) };
+}
+
+/// Copies a whole frame.
+pub(crate) fn copy_frame(from: Mfn, to: Mfn) {
+    let length = PAGE as usize;
+    // SAFETY: both are checked to be in the pool; a frame copied onto itself stays what it is.
+    unsafe { copy(bytes(to, 0, length), bytes(from, 0, length), length) };
+}
+
+/// Fills a frame with zeros.
+pub(crate) fn scrub(frame: Mfn) {
+    let target = bytes(frame, 0, PAGE as usize);
+    // SAFETY: a whole frame of the pool, aligned; the flags are as the ABI has them, so it counts upwards.
+    unsafe {
+        asm!(
+            "rep stosq",
+            inout("rcx") PAGE / 8 => _,
+            inout("rdi") target => _,
+            in("rax") 0_u64,
+            options(nostack, preserves_flags),
+        );
+    }
+}
+
+/// Copies as `memcpy` does, out of the compiler's sight.
+///
+/// # Safety
+/// Both ranges must be mapped, and the target may be written.
+unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "rep movsq",
+            "mov rcx, {tail}",
+            "rep movsb",
+            tail = in(reg) length % 8,
+            inout("rcx") length / 8 => _,
+            inout("rdi") target => _,
+            inout("rsi") source => _,
+            options(nostack, preserves_flags),
+        );
+    }
+}
