@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::build::metadata::Metadata;
+use crate::build::symbols;
 use crate::child::Call;
 use crate::setup::toolchain::{TARGET, Toolchain};
 use crate::workspace::Workspace;
@@ -67,6 +68,7 @@ pub(crate) fn build(workspace: &Workspace, toolchain: Toolchain) -> Result<Image
     for kernel in images.kernels() {
         require(&images.kernel(kernel))?;
     }
+    symbols::fill(&images.hypervisor())?;
     Ok(images)
 }
 

@@ -3,3 +3,4 @@
 pub(crate) mod bare;
 pub(crate) mod bundle;
 pub(crate) mod metadata;
+pub(crate) mod symbols;
