@@ -183,22 +183,20 @@ layout!(DomainRecord = "": 240 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct CrashInfo {
-    /// Vector of the exception that nobody took; [`CRASH_NO_VECTOR`] if it was none.
-    pub vector: u32,
+    /// Below [`CRASH_OTHER`]: vector of the exception that nobody took; from there on another reason, which the text tells.
+    pub reason: u32,
     /// vCPU that it happened on.
     pub vcpu: u32,
     /// RIP there.
     pub rip: u64,
-    /// RSP there.
-    pub rsp: u64,
     /// Address of the last page fault.
     pub cr2: u64,
-    /// Error code of the exception.
+    /// Error code of the exception; 0 if it was none.
     pub error_code: u64,
     /// The reason in words, padded with zeros.
-    pub text: [u8; 72],
+    pub text: [u8; 80],
 }
-layout!(CrashInfo = "": 112 { vector @ 0, vcpu @ 4, rip @ 8, rsp @ 16, cr2 @ 24, error_code @ 32, text @ 40 });
+layout!(CrashInfo = "": 112 { reason @ 0, vcpu @ 4, rip @ 8, cr2 @ 16, error_code @ 24, text @ 32 });
 
 constants! {
     /// Creates an empty domain.
@@ -225,6 +223,6 @@ constants! {
     DOMAIN_STATE_CRASHED: u32 = 4 => "";
     /// Is being destroyed.
     DOMAIN_STATE_DYING: u32 = 5 => "";
-    /// The crash was not an exception.
-    CRASH_NO_VECTOR: u32 = u32::MAX => "";
+    /// Reasons of crashes from here on are no vectors of exceptions.
+    CRASH_OTHER: u32 = 0x100 => "";
 }

@@ -5,7 +5,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::{ControlHeader, control};
 use crate::ids::{RawDomId, RawGrantRef, RawMfn};
 
-/// Argument of `GRANT_SEED`: writes one entry of the table of a domain that is building.
+/// Argument of `GRANT_SEED`: writes one entry of the table of a domain that is building. The backend
+/// may read and write.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -21,17 +22,15 @@ pub struct GrantSeed {
     pub gref: RawGrantRef,
     /// In: the frame, one of the domain's own.
     pub mfn: RawMfn,
-    /// In: `GRANT_SEED_*`.
-    pub flags: u32,
     /// Zero.
     pub reserved: u32,
+    /// Zero.
+    pub reserved2: u32,
 }
-layout!(GrantSeed = "": 32 { header @ 0, domid @ 8, backend @ 10, gref @ 12, mfn @ 16, flags @ 24, reserved @ 28 });
+layout!(GrantSeed = "": 32 { header @ 0, domid @ 8, backend @ 10, gref @ 12, mfn @ 16, reserved @ 24, reserved2 @ 28 });
 control!(GrantSeed is GRANT_SEED version 1);
 
 constants! {
     /// Writes an entry of a new domain's grant table.
     GRANT_SEED: u32 = 0x600 => "";
-    /// The grant is for reading only.
-    GRANT_SEED_READONLY: u32 = 1 => "";
 }

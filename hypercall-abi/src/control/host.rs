@@ -13,7 +13,7 @@ use crate::guest_ptr::GuestPtr;
 pub struct HostInfo {
     /// Version 1.
     pub header: ControlHeader,
-    /// Out: frames of RAM.
+    /// Out: frames of RAM, without what the hypervisor took for its image and heap at boot.
     pub total_frames: u64,
     /// Out: frames that can be given to domains now, those still to be scrubbed included.
     pub free_frames: u64,

@@ -22,8 +22,8 @@ macro_rules! for_each_control_operation {
             /// Creates an empty domain, paused once. Errors: `EINVAL` a number that is none, no vCPU or too many, no weight, no
             /// CPU; `EEXIST` the number is in use; `ENOSPC` no number left; `ENOMEM`.
             0x200 domain_create(argument: InOut<DomainCreate>) since 1 by dom0;
-            /// Ends a domain; returns when all that it had is free, but frames that others still map. Errors: `ESRCH`; `EPERM`
-            /// the caller itself.
+            /// Ends a domain; returns when all that it had is free. Errors: `ESRCH`; `EPERM` the caller itself; `EBUSY` others
+            /// still map memory of it: it is dying, and the call can be repeated.
             0x201 domain_destroy(argument: InOut<DomainDestroy>) since 1 by dom0;
             /// Tells about the first domain from a number on. Errors: `ESRCH` there is none.
             0x202 domain_info(argument: InOut<DomainInfo>) since 1 by dom0;
@@ -55,7 +55,7 @@ macro_rules! for_each_control_operation {
             /// Writes PCI configuration space. Errors: `EINVAL` no such address; `EACCES` a register of the hypervisor's.
             0x701 pci_write(argument: InOut<PciWrite>) since 1 by dom0;
             /// Makes an MSI-X entry an interrupt for `EVTCHNOP_bind_pirq`. Errors: `EINVAL` no such address; `ENODEV` no such
-            /// device or entry; `EEXIST` bound already; `ENOSPC` none left.
+            /// device or entry, or no interrupt left.
             0x702 msix_bind(argument: InOut<MsixBind>) since 1 by dom0;
         }
     };

@@ -7,8 +7,10 @@ use alloc::vec::Vec;
 use hypercall_abi::Errno;
 use hypercall_abi::memory::E820Entry;
 
+use crate::control::Devices;
 use crate::domain::{Domain, DomainTable};
 use crate::effects::Effects;
+use crate::event::DeviceLines;
 use crate::frame::{FrameTable, Layout, LayoutError, Ram};
 use crate::ids::{CpuSet, Nanos, PhysCpu};
 use crate::machine::Machine;
@@ -135,6 +137,8 @@ pub struct Hypervisor<M: Machine> {
     /// Alarms that all vCPUs together may set.
     pub(crate) alarms: AtomicU64,
     tsc_stable: bool,
+    lines: DeviceLines,
+    devices: Devices,
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -168,6 +172,8 @@ impl<M: Machine> Hypervisor<M> {
             next_serial: AtomicU64::new(1),
             alarms: AtomicU64::new(0),
             tsc_stable: boot.tsc_stable,
+            lines: DeviceLines::default(),
+            devices: Devices::default(),
         })
     }
 
@@ -202,6 +208,16 @@ impl<M: Machine> Hypervisor<M> {
     /// Options of the command line.
     pub const fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// Lines of devices and the ports that they are bound to.
+    pub const fn lines(&self) -> &DeviceLines {
+        &self.lines
+    }
+
+    /// What control operations remember of devices.
+    pub const fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// Whether all CPUs read one time stamp counter.

@@ -181,6 +181,9 @@ impl Level {
 pub struct VcpuId(u16);
 
 impl VcpuId {
+    /// The vCPU that every domain has.
+    pub const FIRST: Self = Self(0);
+
     /// Wraps a number that the domain's vCPU list has been asked for.
     #[must_use]
     pub const fn new(number: u16) -> Self {

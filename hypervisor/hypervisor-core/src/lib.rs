@@ -23,6 +23,7 @@ pub mod assist;
 pub mod audit;
 pub mod caller;
 pub mod console;
+pub mod control;
 pub mod cpu;
 pub mod dispatch;
 pub mod domain;

@@ -260,7 +260,7 @@ fn shutdown_word(record: &HostRecord) -> Option<String> {
 
 fn crash_of(record: &HostRecord) -> Option<CrashRecord> {
     let CrashInfo {
-        vector,
+        reason: vector,
         rip,
         cr2,
         text: words,

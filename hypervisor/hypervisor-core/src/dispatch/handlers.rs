@@ -10,7 +10,7 @@ use super::{Arguments, argument};
 use crate::caller::Caller;
 use crate::machine::Machine;
 use crate::outcome::Outcome;
-use crate::{assist, console, event, multicall, physdev, sched, vcpu, version};
+use crate::{assist, console, control, event, multicall, physdev, sched, vcpu, version};
 
 /// Answers that never change.
 macro_rules! refused {
@@ -50,6 +50,7 @@ plain! {
     nmi_op = vcpu::calls::nmi::operation;
     physdev_op = physdev::operation;
     event_channel_op = event::operation;
+    paravane_op = control::operation;
     vm_assist = assist::operation;
 }
 
@@ -127,9 +128,4 @@ pub(super) fn set_segment_base<M: Machine>(
     arguments: &mut Arguments,
 ) -> Outcome {
     vcpu::calls::set_segment_base(caller, argument(arguments, 0), argument(arguments, 1)).into()
-}
-
-// What is not built yet.
-refused! {
-    paravane_op: ENOSYS;
 }

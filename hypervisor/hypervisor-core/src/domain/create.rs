@@ -10,12 +10,13 @@ use super::account::DomainMemory;
 use super::life::LifeRecord;
 use super::{DomId, Domain, DomainCounters};
 use crate::console::ConsoleLine;
-use crate::event::EventTable;
+use crate::event::{DOMAIN_PORTS, EventTable, FIRST_DOMAIN_PORTS};
 use crate::frame::AllocError;
 use crate::grant::GrantTable;
 use crate::hypervisor::{Hypervisor, try_arc, try_box};
 use crate::ids::{Frames, Mfn, VcpuId};
 use crate::machine::Machine;
+use crate::paging::Teardown;
 use crate::sched::Share;
 use crate::sync::{AtomicU64, Held, Once, Ordering, Ranked};
 use crate::time::{clock, wallclock};
@@ -121,6 +122,15 @@ fn assemble<M: Machine>(
         Ok(vcpus) => vcpus,
         Err(error) => return Err((memory, error)),
     };
+    let ports = if id == DomId::FIRST {
+        FIRST_DOMAIN_PORTS
+    } else {
+        DOMAIN_PORTS
+    };
+    let events = match EventTable::new(ports, vcpus.len()) {
+        Ok(events) => events,
+        Err(error) => return Err((memory, error)),
+    };
     let grants = match GrantTable::new(hv.ram(), &memory) {
         Ok(grants) => grants,
         Err(error) => return Err((memory, errno(error))),
@@ -136,8 +146,9 @@ fn assemble<M: Machine>(
         assists: AtomicU64::new(0),
         latches: AtomicU64::new(0),
         memory,
-        events: EventTable::default(),
+        events,
         grants,
+        teardown: Ranked::new(Teardown::new()),
         life: Ranked::new(LifeRecord::new()),
         console: Ranked::new(ConsoleLine::new()),
         counters: DomainCounters::default(),

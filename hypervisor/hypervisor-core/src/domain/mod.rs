@@ -5,11 +5,13 @@ pub mod build;
 pub mod crash;
 pub mod create;
 pub mod life;
+mod pause;
 mod record;
 pub mod rights;
 pub mod start;
 pub mod stop;
 pub mod table;
+pub mod teardown;
 
 pub use record::{Assist, Domain, DomainCounters};
 pub use table::{DomId, DomainTable};

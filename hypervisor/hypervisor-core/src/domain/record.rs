@@ -9,6 +9,7 @@ use crate::console::ConsoleLine;
 use crate::event::EventTable;
 use crate::grant::GrantTable;
 use crate::ids::{Mfn, Nanos, VcpuId};
+use crate::paging::Teardown;
 use crate::sched::GroupId;
 use crate::sync::{AtomicU64, Once, Ordering, Ranked, rank};
 use crate::vcpu::shared::Vcpu;
@@ -57,6 +58,8 @@ pub struct Domain {
     pub events: EventTable,
     /// Grants.
     pub grants: GrantTable,
+    /// How far its end has come.
+    pub(super) teardown: Ranked<{ rank::DOMAIN_LIFE }, Teardown>,
     /// State.
     pub life: Ranked<{ rank::DOMAIN_LIFE }, LifeRecord>,
     /// What it has written to the console since the last end of line.

@@ -1,56 +1,35 @@
 //! Event channels: a domain's ports, and the interrupts that the hypervisor itself raises.
+//!
+//! A port is free, waits for a domain, is connected to a port of another domain, or stands for an interrupt: a virtual one, a
+//! device's, or one between the domain's own vCPUs. [`table`] keeps the records, `bind` changes them under locks, `deliver` sets the
+//! bits in `shared_info` and wakes, without any lock of ports. Two-level events only: the FIFO form answers `ENOSYS`, and guests that
+//! ask for it fall back.
 
-use alloc::sync::Arc;
+mod bind;
+mod deliver;
+mod error;
+mod line;
+mod op;
+mod port;
+mod table;
+mod two_level;
+mod virq;
 
 use crate::domain::Domain;
-use crate::effects::Effects;
 use crate::hypervisor::Hypervisor;
-use crate::ids::VcpuId;
-use crate::machine::{DeviceLine, Machine};
-use crate::sync::Held;
+use crate::machine::Machine;
 
-/// Interrupts that the hypervisor raises, by their ABI number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each variant is the VIRQ of its ABI name")]
-pub enum Virq {
-    Timer,
-    Console,
-    DomExc,
-    ConRing,
-}
-
-/// A domain's ports.
-#[derive(Debug, Default)]
-pub struct EventTable {}
-
-/// Raises a VIRQ of a vCPU; dropped in silence where no port is bound to it.
-pub fn send_virq<M: Machine, const TOP: u8>(
-    _hv: &Hypervisor<M>,
-    _domain: &Arc<Domain>,
-    _vcpu: VcpuId,
-    _virq: Virq,
-    _effects: &mut Effects,
-    _held: &mut Held<'_, TOP>,
-) {
-}
+pub use bind::{Last, close_some};
+pub use error::EventError;
+pub use line::{DeviceLines, device_interrupt};
+pub(crate) use op::operation;
+pub use port::{Binding, Port, Record, VirqNumber};
+pub use table::{DOMAIN_PORTS, EventTable, FIRST_DOMAIN_PORTS};
+pub use virq::{Virq, send_virq};
 
 /// Whether a port exists and is pending, for `SCHEDOP_poll`; `None` if it does not.
-pub fn is_pending<M: Machine>(_hv: &Hypervisor<M>, _domain: &Domain, _port: u32) -> Option<bool> {
-    None
-}
-
-/// A device interrupted: raises the port that is bound to its line.
-pub fn device_interrupt<M: Machine>(
-    _hv: &Hypervisor<M>,
-    _line: DeviceLine,
-    _effects: &mut Effects,
-) {
-}
-
-/// `event_channel_op`.
-pub(crate) fn operation<M: Machine>(
-    _caller: &mut crate::caller::Caller<'_, M>,
-    _arguments: &mut crate::dispatch::Arguments,
-) -> crate::outcome::Outcome {
-    crate::outcome::Outcome::Refused(hypercall_abi::Errno::ENOSYS)
+pub fn is_pending<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, port: u32) -> Option<bool> {
+    let port = domain.events.port(port)?;
+    let used = domain.events.record(port).binding != Binding::Free;
+    used.then(|| two_level::is_pending(hv.machine(), domain.shared_info(), port))
 }

@@ -1,0 +1,134 @@
+//! The end of a domain: everything it has goes back, in steps that may stop anywhere and be gone on with by a later call.
+//!
+//! What is done is recorded in the domain itself: its life, its ports, its handles, its [`Teardown`](crate::paging::Teardown). Each step finds out
+//! anew what is left, so a call may be repeated at will. The order matters: first no vCPU runs and no port is left, so that nothing
+//! starts anew; then tables and memory go, then the mappings of others' grants, which page tables held up to then; last what the
+//! hypervisor shares with the domain, when nobody can reach the domain any more.
+
+use alloc::sync::Arc;
+
+use hypercall_abi::Errno;
+
+use super::life::Life;
+use super::{Domain, create, stop};
+use crate::caller::Caller;
+use crate::event::{self, Last};
+use crate::frame::WritableRef;
+use crate::grant;
+use crate::machine::Machine;
+use crate::paging::Remains;
+use crate::peers::Peers;
+use crate::sync::relax;
+
+/// Ports closed between two looks at whether to stop.
+const PORTS: usize = 64;
+/// General references on a shared page that nobody maps.
+const UNMAPPED: u32 = 1;
+
+/// How far it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is no such domain any more.
+    Gone,
+    /// There is more to do: call again.
+    More,
+}
+
+/// Goes on with the end of a domain that is not the caller's.
+///
+/// # Errors
+/// `EBUSY`: another domain maps memory of this one; try again when it does not.
+pub fn go_on<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    domain: &Arc<Domain>,
+) -> Result<Progress, Errno> {
+    begin(caller, domain);
+    let hv = caller.hv;
+    while !event::close_some(hv, domain, PORTS, Last::Yes, &mut caller.held) {
+        if hv.machine().preempt_due() {
+            return Ok(Progress::More);
+        }
+    }
+    drop_registered_areas(caller, domain);
+    if memory_step(caller, domain) == Remains::Work {
+        return Ok(Progress::More);
+    }
+    while grant::end_one(hv.ram(), &Peers::of(hv, domain), domain, &mut caller.held) {
+        if hv.machine().preempt_due() {
+            return Ok(Progress::More);
+        }
+    }
+    if is_used_by_others(caller, domain) {
+        return Err(Errno::EBUSY);
+    }
+    finish(caller, domain);
+    Ok(Progress::Gone)
+}
+
+/// The first time: no vCPU of it runs again, and it gains nothing any more.
+fn begin<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) {
+    let begun = stop::change(domain, &mut caller.held, |life| {
+        let first = life.state != Life::Dying;
+        life.end();
+        first
+    });
+    if begun.is_none() {
+        return;
+    }
+    if let Some(account) = domain.memory.account(caller.hv.frames()) {
+        account.set_dying();
+    }
+    caller.hv.pause_and_wait(domain, &mut caller.held);
+    log::info!("d{}: is being destroyed", domain.id().get());
+}
+
+/// Lets go of the frames that hold shared state of vCPUs. None of them is told anything any more.
+fn drop_registered_areas<M: Machine>(caller: &Caller<'_, M>, domain: &Domain) {
+    for vcpu in domain
+        .vcpus()
+        .iter()
+        .filter(|vcpu| vcpu.has_registered_info())
+    {
+        if let Some(place) = vcpu.info() {
+            vcpu.set_info(None);
+            drop(WritableRef::adopt(caller.hv.ram(), place.frame()));
+        }
+        vcpu.drop_registration();
+    }
+}
+
+fn memory_step<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) -> Remains {
+    let (mut teardown, mut held) = domain.teardown.lock(&mut caller.held);
+    let vcpus = domain.vcpus().iter().map(|vcpu| &vcpu.memory);
+    teardown.step(caller.hv.ram(), &domain.memory, vcpus, &mut held)
+}
+
+/// Whether anything of the domain's is still in use elsewhere.
+fn is_used_by_others<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) -> bool {
+    let frames = caller.hv.frames();
+    let owned = domain
+        .memory
+        .account(frames)
+        .is_some_and(|account| account.total().get() != 0);
+    let mapped = |mfn| frames.holding(mfn).count != UNMAPPED;
+    let mut grants = (0..).map_while(|index| domain.grants.frame(index, &mut caller.held));
+    owned || mapped(domain.shared_info()) || grants.any(mapped)
+}
+
+/// Takes the domain out of the world and gives back the last of it.
+fn finish<M: Machine>(caller: &mut Caller<'_, M>, domain: &Arc<Domain>) {
+    let hv = caller.hv;
+    create::leave(hv, domain, &mut caller.held);
+    // Who found the domain before may still be at it, on another CPU: the shared pages must not become another's meanwhile.
+    while Arc::strong_count(domain) > 1 {
+        relax();
+    }
+    let (ram, owner) = (hv.ram(), domain.memory.owner());
+    domain.grants.end_sharing(ram, owner, &mut caller.held);
+    ram.end_sharing(owner, domain.shared_info());
+    while memory_step(caller, domain) == Remains::Work {}
+    let closed = hv.frames().close_account(owner);
+    debug_assert!(closed, "nothing of the domain was left");
+    log::info!("d{}: is gone", domain.id().get());
+    stop::tell(hv, &mut caller.effects, &mut caller.held);
+}

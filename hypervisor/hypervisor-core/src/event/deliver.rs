@@ -1,0 +1,64 @@
+//! Delivery: from a port that something happened on to a vCPU that is told of it.
+//!
+//! No lock of ports is held here. Between the look at a record and the bits the port may be closed and given out again; the
+//! worst of that is an event that nobody sent, which every guest must bear.
+
+use super::port::{Port, Record};
+use super::two_level::{self, Found};
+use crate::domain::Domain;
+use crate::effects::Effects;
+use crate::hypervisor::Hypervisor;
+use crate::machine::Machine;
+use crate::sync::Held;
+use crate::vcpu::shared::{Polling, Vcpu};
+
+/// Something happened on a port of `domain`, whose record is `record`.
+pub(super) fn raise<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    port: Port,
+    record: Record,
+    effects: &mut Effects,
+    held: &mut Held<'_, TOP>,
+) {
+    let found = two_level::set_pending(hv.machine(), domain.shared_info(), port);
+    if found == Found::Open {
+        tell(hv, domain, port, record, effects, held);
+    }
+    if found != Found::Pending {
+        wake_pollers(hv, domain, port, effects, held);
+    }
+}
+
+/// Tells the vCPU of a pending, unmasked port.
+pub(super) fn tell<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    port: Port,
+    record: Record,
+    effects: &mut Effects,
+    held: &mut Held<'_, TOP>,
+) {
+    if let Some(vcpu) = domain.vcpu(record.vcpu)
+        && vcpu.post(hv.machine(), port.word().into())
+    {
+        hv.notify(vcpu, effects, held);
+    }
+}
+
+fn wake_pollers<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    port: Port,
+    effects: &mut Effects,
+    held: &mut Held<'_, TOP>,
+) {
+    let polls = |vcpu: &&Vcpu| match vcpu.polling() {
+        Polling::No => false,
+        Polling::Any => true,
+        Polling::Port(number) => number == u32::from(port.get()),
+    };
+    for vcpu in domain.vcpus().iter().filter(polls) {
+        hv.wake(vcpu, effects, held);
+    }
+}

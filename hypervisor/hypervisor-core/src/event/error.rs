@@ -1,0 +1,80 @@
+//! Why an operation on event channels is refused.
+
+use hypercall_abi::Errno;
+use thiserror::Error;
+
+use super::table::NoPort;
+
+/// Why an operation on event channels is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum EventError {
+    /// The structure could not be read or written.
+    #[error("a structure is not in the guest's memory")]
+    Fault,
+    /// No such domain.
+    #[error("there is no such domain")]
+    NoDomain,
+    /// Another domain's ports, without the right.
+    #[error("the domain may not do that for another one")]
+    Denied,
+    /// No such vCPU.
+    #[error("there is no such vCPU")]
+    NoVcpu,
+    /// No such port, or one that is free.
+    #[error("there is no such port")]
+    BadPort,
+    /// The port is bound to something that cannot do this.
+    #[error("the port is not of the right kind")]
+    WrongKind,
+    /// The other end does not wait for the caller.
+    #[error("the other port does not wait for this domain")]
+    NotWaiting,
+    /// No such virtual interrupt, or a global one on another vCPU than 0.
+    #[error("there is no such virtual interrupt for that vCPU")]
+    BadVirq,
+    /// The interrupt is bound already.
+    #[error("the interrupt is bound already")]
+    AlreadyBound,
+    /// No such device interrupt, or not the caller's.
+    #[error("the device interrupt is not the domain's")]
+    NotItsLine,
+    /// All ports are in use.
+    #[error("no port is free")]
+    NoPort,
+    /// The domain is being taken apart.
+    #[error("the domain is being taken apart")]
+    Dying,
+    /// The other domain runs.
+    #[error("the domain is not one that is being built")]
+    NotBuilding,
+}
+
+impl EventError {
+    /// The number that a guest gets.
+    #[must_use]
+    pub const fn errno(self) -> Errno {
+        match self {
+            Self::Fault => Errno::EFAULT,
+            Self::NoDomain => Errno::ESRCH,
+            Self::Denied | Self::NotItsLine => Errno::EPERM,
+            Self::NoVcpu => Errno::ENOENT,
+            Self::BadPort
+            | Self::WrongKind
+            | Self::NotWaiting
+            | Self::BadVirq
+            | Self::Dying
+            | Self::NotBuilding => Errno::EINVAL,
+            Self::AlreadyBound => Errno::EEXIST,
+            Self::NoPort => Errno::ENOSPC,
+        }
+    }
+}
+
+impl From<NoPort> for EventError {
+    fn from(error: NoPort) -> Self {
+        match error {
+            NoPort::Full => Self::NoPort,
+            NoPort::Dying => Self::Dying,
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! `event_channel_op`: one function per row of the table.
+//!
+//! Each copies its structure in, once, and on success the whole of it out; a copy out that fails leaves what was done.
+
+use hypercall_abi::event::{
+    EvtchnBindIpi, EvtchnBindPirq, EvtchnBindVcpu, EvtchnBindVirq, EvtchnStatus,
+};
+use hypercall_abi::table::prelude::*;
+use hypercall_abi::{Errno, RawPort};
+
+use super::bind::{self, Last};
+use super::deliver;
+use super::error::EventError;
+use super::port::{Binding, Port, VirqNumber};
+use super::two_level;
+use crate::caller::Caller;
+use crate::domain::life::Life;
+use crate::ids::VcpuId;
+use crate::machine::{DeviceLine, Machine};
+use crate::operations::operations;
+use crate::outcome::Outcome;
+
+hypercall_abi::for_each_event_operation!(operations);
+
+/// Ports that a reset closes between two looks at whether it should stop.
+const RESET_STEP: usize = 64;
+
+fn bind_interdomain<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: InOut<EvtchnBindInterdomain>,
+) -> Result<(), Errno> {
+    let mut request = caller.copy_in(argument.0)?;
+    let remote = caller.resolve(request.remote_dom)?;
+    let bound = bind::bind_interdomain(
+        caller.domain,
+        &remote,
+        request.remote_port.0,
+        &mut caller.held,
+    );
+    let port = bound.map_err(EventError::errno)?;
+    // What the other end sent before is lost: the new end looks at once.
+    let record = caller.domain.events.record(port);
+    deliver::raise(
+        caller.hv,
+        caller.domain,
+        port,
+        record,
+        &mut caller.effects,
+        &mut caller.held,
+    );
+    request.local_port = raw(port);
+    caller.copy_out(argument.0, &request)
+}
+
+fn bind_virq<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: InOut<EvtchnBindVirq>,
+) -> Result<(), Errno> {
+    let mut request = caller.copy_in(argument.0)?;
+    let virq = VirqNumber::new(request.virq).filter(|virq| virq.is_per_vcpu() || request.vcpu == 0);
+    let virq = virq.ok_or(EventError::BadVirq.errno())?;
+    let vcpu = vcpu(caller, request.vcpu)?;
+    let port =
+        bind::bind_virq(caller.domain, virq, vcpu, &mut caller.held).map_err(EventError::errno)?;
+    request.port = raw(port);
+    caller.copy_out(argument.0, &request)
+}
+
+fn bind_pirq<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: InOut<EvtchnBindPirq>,
+) -> Result<(), Errno> {
+    let mut request = caller.copy_in(argument.0)?;
+    let line = u8::try_from(request.pirq)
+        .map(DeviceLine)
+        .map_err(|_| Errno::EINVAL)?;
+    let bound = bind::bind_line(caller.domain, caller.hv.lines(), line, &mut caller.held);
+    request.port = raw(bound.map_err(EventError::errno)?);
+    caller.machine().mask_line(line, false);
+    caller.copy_out(argument.0, &request)
+}
+
+fn close<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnClose>) -> Result<(), Errno> {
+    let request = caller.copy_in(argument.0)?;
+    let port = port(caller, request.port)?;
+    let record = caller.domain.events.record(port);
+    if let Binding::Line(line) = record.binding {
+        caller.machine().mask_line(line, true);
+    }
+    bind::close(caller.hv, caller.domain, port, &mut caller.held).map_err(EventError::errno)
+}
+
+fn send<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnSend>) -> Result<(), Errno> {
+    let request = caller.copy_in(argument.0)?;
+    let port = port(caller, request.port)?;
+    let record = caller.domain.events.record(port);
+    match record.binding {
+        Binding::Interdomain(remote, peer) => {
+            let Some(remote) = caller.hv.domains.get(remote, &mut caller.held) else {
+                return Ok(());
+            };
+            let far = remote.events.record(peer);
+            // Between the two looks the other end may have been closed: then there is nobody to tell.
+            if far.binding == Binding::Interdomain(caller.domain.id(), port) {
+                deliver::raise(
+                    caller.hv,
+                    &remote,
+                    peer,
+                    far,
+                    &mut caller.effects,
+                    &mut caller.held,
+                );
+            }
+            Ok(())
+        }
+        Binding::Ipi => {
+            deliver::raise(
+                caller.hv,
+                caller.domain,
+                port,
+                record,
+                &mut caller.effects,
+                &mut caller.held,
+            );
+            Ok(())
+        }
+        Binding::Unbound(_) => Ok(()),
+        Binding::Free | Binding::Line(_) | Binding::Virq(_) => Err(EventError::WrongKind.errno()),
+    }
+}
+
+fn status<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: InOut<EvtchnStatus>,
+) -> Result<(), Errno> {
+    let mut request = caller.copy_in(argument.0)?;
+    let domain = caller.resolve(request.dom)?;
+    let port = domain
+        .events
+        .port(request.port.0)
+        .ok_or(EventError::BadPort.errno())?;
+    if domain.id() != caller.domain.id() {
+        caller.control_right()?;
+    }
+    let record = domain.events.record(port);
+    let (status, detail, remote) = record.status();
+    request.status = status;
+    request.vcpu = record.vcpu.get().into();
+    request.detail = detail;
+    request.remote_port = RawPort(remote);
+    caller.copy_out(argument.0, &request)
+}
+
+fn alloc_unbound<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: InOut<EvtchnAllocUnbound>,
+) -> Result<(), Errno> {
+    let mut request = caller.copy_in(argument.0)?;
+    let domain = caller.resolve(request.dom)?;
+    let own = RawDomId(caller.domain.id().get());
+    let remote = if request.remote_dom == RawDomId::SELF {
+        own
+    } else {
+        request.remote_dom
+    };
+    let right = if domain.id() == caller.domain.id() {
+        Ok(())
+    } else {
+        caller.control_right().map(drop)
+    };
+    let made = bind::alloc_unbound(
+        &domain,
+        remote,
+        || right.map_err(|_| EventError::Denied),
+        &mut caller.held,
+    );
+    request.port = raw(made.map_err(EventError::errno)?);
+    caller.copy_out(argument.0, &request)
+}
+
+fn bind_ipi<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: InOut<EvtchnBindIpi>,
+) -> Result<(), Errno> {
+    let mut request = caller.copy_in(argument.0)?;
+    let vcpu = vcpu(caller, request.vcpu)?;
+    let port = bind::bind_ipi(caller.domain, vcpu, &mut caller.held).map_err(EventError::errno)?;
+    request.port = raw(port);
+    caller.copy_out(argument.0, &request)
+}
+
+fn bind_vcpu<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: In<EvtchnBindVcpu>,
+) -> Result<(), Errno> {
+    let request = caller.copy_in(argument.0)?;
+    let vcpu = vcpu(caller, request.vcpu)?;
+    bind::bind_vcpu(caller.domain, request.port.0, vcpu, &mut caller.held)
+        .map_err(EventError::errno)
+}
+
+fn unmask<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnUnmask>) -> Result<(), Errno> {
+    let request = caller.copy_in(argument.0)?;
+    let port = port(caller, request.port)?;
+    if two_level::unmask(caller.machine(), caller.domain.shared_info(), port) {
+        let record = caller.domain.events.record(port);
+        deliver::tell(
+            caller.hv,
+            caller.domain,
+            port,
+            record,
+            &mut caller.effects,
+            &mut caller.held,
+        );
+    }
+    Ok(())
+}
+
+fn reset<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnReset>) -> Outcome {
+    match reset_domain(caller, argument) {
+        Ok(true) => Outcome::OK,
+        Ok(false) => Outcome::Again,
+        Err(error) => Outcome::Refused(error),
+    }
+}
+
+/// True when no port is left.
+fn reset_domain<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: In<EvtchnReset>,
+) -> Result<bool, Errno> {
+    let request = caller.copy_in(argument.0)?;
+    let domain = caller.resolve(request.dom)?;
+    if domain.id() != caller.domain.id() {
+        caller.control_right()?;
+        let (life, _) = domain.life.lock(&mut caller.held);
+        if life.state != Life::Building {
+            return Err(EventError::NotBuilding.errno());
+        }
+    }
+    while !bind::close_some(caller.hv, &domain, RESET_STEP, Last::No, &mut caller.held) {
+        if caller.machine().preempt_due() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn port<M: Machine>(caller: &Caller<'_, M>, port: RawPort) -> Result<Port, Errno> {
+    caller
+        .domain
+        .events
+        .port(port.0)
+        .ok_or(EventError::BadPort.errno())
+}
+
+fn vcpu<M: Machine>(caller: &Caller<'_, M>, number: u32) -> Result<VcpuId, Errno> {
+    caller
+        .domain
+        .vcpu_named(number)
+        .map(crate::vcpu::shared::Vcpu::id)
+        .ok_or(EventError::NoVcpu.errno())
+}
+
+fn raw(port: Port) -> RawPort {
+    RawPort(port.get().into())
+}

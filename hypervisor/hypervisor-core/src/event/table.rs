@@ -1,0 +1,243 @@
+//! A domain's ports: given out lowest first, changed under the lock of the ports, read without it.
+
+use alloc::vec::Vec;
+
+use hypercall_abi::Errno;
+use hypercall_abi::event::{EVTCHN_2L_NR_CHANNELS, NR_VIRQS};
+
+use super::port::{Binding, Port, Record, VirqNumber};
+use crate::ids::VcpuId;
+use crate::sync::{AtomicU16, AtomicU64, Guard, Held, Ordering, Ranked, rank};
+
+/// Ports of the first domain, which has an end of everybody's channels.
+pub const FIRST_DOMAIN_PORTS: u32 = EVTCHN_2L_NR_CHANNELS;
+/// Ports of any other domain.
+pub const DOMAIN_PORTS: u32 = 1024;
+
+/// The ports that one vCPU's virtual interrupts are bound to; 0 = none.
+type VirqPorts = [AtomicU16; VIRQS];
+
+const VIRQS: usize = 24;
+const _: () = assert!(NR_VIRQS == 24, "as many as the ABI has");
+
+/// Ports of a domain.
+#[derive(Debug)]
+pub struct EventTable {
+    /// Records, by port. Written under `allocation`'s lock; read by anyone.
+    words: Vec<AtomicU64>,
+    /// By vCPU; those that are not per vCPU are in vCPU 0's.
+    virqs: Vec<VirqPorts>,
+    allocation: Ranked<{ rank::PORTS }, Allocation>,
+}
+
+#[derive(Debug)]
+struct Allocation {
+    /// No port below this one is free.
+    lowest_free: u16,
+    /// The domain is being taken apart: no port is given out any more.
+    closed: bool,
+}
+
+/// The ports under their lock.
+#[derive(Debug)]
+pub(super) struct Ports<'a> {
+    table: &'a EventTable,
+    allocation: Guard<'a, Allocation>,
+}
+
+/// No port is free, or none is given out any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoPort {
+    Full,
+    Dying,
+}
+
+impl EventTable {
+    /// A table of `ports` ports, port 0 counted, for a domain of `vcpus` vCPUs.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn new(ports: u32, vcpus: usize) -> Result<Self, Errno> {
+        let ports = usize::try_from(ports.min(EVTCHN_2L_NR_CHANNELS)).map_err(|_| Errno::EINVAL)?;
+        let mut words = Vec::new();
+        words.try_reserve_exact(ports).map_err(|_| Errno::ENOMEM)?;
+        words.resize_with(ports, AtomicU64::default);
+        let mut virqs = Vec::new();
+        virqs.try_reserve_exact(vcpus).map_err(|_| Errno::ENOMEM)?;
+        virqs.resize_with(vcpus, VirqPorts::default);
+        Ok(Self {
+            words,
+            virqs,
+            allocation: Ranked::new(Allocation {
+                lowest_free: 1,
+                closed: false,
+            }),
+        })
+    }
+
+    /// A port of this table, by the number that a guest gives.
+    pub(super) fn port(&self, number: u32) -> Option<Port> {
+        Port::new(number).filter(|port| usize::from(port.get()) < self.words.len())
+    }
+
+    /// What a port is now; a claim again as soon as it was read, unless the ports are locked.
+    #[must_use]
+    pub fn record(&self, port: Port) -> Record {
+        // Acquire: pairs with the release of `set`.
+        let word = self
+            .words
+            .get(usize::from(port.get()))
+            .map_or(0, |word| word.load(Ordering::Acquire));
+        Record::unpack(word)
+    }
+
+    /// The port that a vCPU's virtual interrupt is bound to.
+    pub(super) fn virq_port(&self, vcpu: VcpuId, virq: VirqNumber) -> Option<Port> {
+        Port::new(self.virq_slot(vcpu, virq)?.load(Ordering::Acquire).into())
+    }
+
+    /// All ports that are in use, ascending.
+    pub fn used(&self) -> impl Iterator<Item = (Port, Record)> {
+        let numbers = (0..EVTCHN_2L_NR_CHANNELS).take(self.words.len());
+        let ports = numbers
+            .filter_map(Port::new)
+            .map(|port| (port, self.record(port)));
+        ports.filter(|(_, record)| record.binding != Binding::Free)
+    }
+
+    /// Locks the ports.
+    pub(super) fn lock<'a, const TOP: u8>(
+        &'a self,
+        held: &'a mut Held<'_, TOP>,
+    ) -> (Ports<'a>, Held<'a, { rank::PORTS }>) {
+        let (allocation, held) = self.allocation.lock(held);
+        (
+            Ports {
+                table: self,
+                allocation,
+            },
+            held,
+        )
+    }
+
+    /// Locks the ports of two domains, given with different numbers to order them by.
+    pub(super) fn lock_pair<'a, const TOP: u8>(
+        a: (&'a Self, u64),
+        b: (&'a Self, u64),
+        held: &'a mut Held<'_, TOP>,
+    ) -> Option<(Ports<'a>, Ports<'a>)> {
+        let (first, second, _) =
+            Ranked::lock_pair((&a.0.allocation, a.1), (&b.0.allocation, b.1), held)?;
+        Some((
+            Ports {
+                table: a.0,
+                allocation: first,
+            },
+            Ports {
+                table: b.0,
+                allocation: second,
+            },
+        ))
+    }
+
+    fn virq_slot(&self, vcpu: VcpuId, virq: VirqNumber) -> Option<&AtomicU16> {
+        let vcpu = if virq.is_per_vcpu() {
+            vcpu
+        } else {
+            VcpuId::FIRST
+        };
+        self.virqs
+            .get(usize::from(vcpu.get()))?
+            .get(usize::from(virq.get()))
+    }
+}
+
+impl Ports<'_> {
+    /// The lowest free port. It stays free until it is set.
+    pub(super) fn free_port(&mut self) -> Result<Port, NoPort> {
+        if self.allocation.closed {
+            return Err(NoPort::Dying);
+        }
+        for number in self.allocation.lowest_free.. {
+            let port = self.table.port(number.into()).ok_or(NoPort::Full)?;
+            if self.record(port).binding == Binding::Free {
+                self.allocation.lowest_free = number;
+                return Ok(port);
+            }
+        }
+        Err(NoPort::Full)
+    }
+
+    /// What a port is, for as long as the lock is held.
+    pub(super) fn record(&self, port: Port) -> Record {
+        self.table.record(port)
+    }
+
+    /// Makes a port something else.
+    pub(super) fn set(&mut self, port: Port, record: Record) {
+        if let Some(word) = self.table.words.get(usize::from(port.get())) {
+            // Release: who sees the record sees the pending bit that was cleared before.
+            word.store(record.pack(), Ordering::Release);
+        }
+        if record.binding == Binding::Free {
+            self.allocation.lowest_free = self.allocation.lowest_free.min(port.get());
+        }
+    }
+
+    /// Binds a virtual interrupt to a port, or to none.
+    pub(super) fn set_virq(&mut self, vcpu: VcpuId, virq: VirqNumber, port: Option<Port>) {
+        if let Some(slot) = self.table.virq_slot(vcpu, virq) {
+            slot.store(port.map_or(0, Port::get), Ordering::Release);
+        }
+    }
+
+    /// Gives out no port any more.
+    pub(super) fn close(&mut self) {
+        self.allocation.closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ipi() -> Record {
+        Record {
+            binding: Binding::Ipi,
+            vcpu: VcpuId::FIRST,
+        }
+    }
+
+    #[test]
+    fn the_lowest_free_port_is_given_until_none_is_left() {
+        let table = EventTable::new(4, 1).unwrap();
+        let mut held = Held::enter();
+        let (mut ports, _held) = table.lock(&mut held);
+        for expected in 1..4 {
+            let port = ports.free_port().unwrap();
+            assert_eq!(port.get(), expected);
+            ports.set(port, ipi());
+        }
+        assert_eq!(ports.free_port(), Err(NoPort::Full));
+        ports.set(Port::new(2).unwrap(), Record::free());
+        assert_eq!(ports.free_port(), Ok(Port::new(2).unwrap()));
+        ports.close();
+        assert_eq!(ports.free_port(), Err(NoPort::Dying));
+        drop(ports);
+        assert!(table.used().map(|(port, _)| port.get()).eq([1, 3]));
+    }
+
+    #[test]
+    fn global_virqs_are_vcpu_0s() {
+        let table = EventTable::new(8, 2).unwrap();
+        let (timer, debug) = (VirqNumber::new(0).unwrap(), VirqNumber::new(3).unwrap());
+        let (second, port) = (VcpuId::new(1), Port::new(5));
+        let mut held = Held::enter();
+        let (mut ports, _held) = table.lock(&mut held);
+        ports.set_virq(second, timer, port);
+        ports.set_virq(second, debug, port);
+        assert_eq!(table.virq_port(VcpuId::FIRST, timer), None);
+        assert_eq!(table.virq_port(second, timer), port);
+        assert_eq!(table.virq_port(VcpuId::FIRST, debug), port);
+    }
+}
