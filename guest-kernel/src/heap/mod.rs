@@ -51,14 +51,19 @@ unsafe impl Send for Page {}
 unsafe impl Sync for Page {}
 
 impl Page {
+    /// A page with whatever is in it, if one is free. Only for who never reads it.
+    pub(crate) fn any() -> Option<Self> {
+        // SAFETY: the layout has a size.
+        NonNull::new(unsafe { HEAP.alloc(PAGE_LAYOUT) }).map(Self)
+    }
+
     /// A page of zeros, if one is free.
     #[must_use]
     pub fn zeroed() -> Option<Self> {
-        // SAFETY: the layout has a size.
-        let block = NonNull::new(unsafe { HEAP.alloc(PAGE_LAYOUT) })?;
+        let page = Self::any()?;
         // SAFETY: the block is a page long and ours.
-        unsafe { block.write_bytes(0, PAGE_SIZE) };
-        Some(Self(block))
+        unsafe { page.0.write_bytes(0, PAGE_SIZE) };
+        Some(page)
     }
 
     /// Its address.

@@ -1,7 +1,10 @@
 //! The direct map: where a page is, and which frame it has.
 
+use alloc::vec::Vec;
+
 use hypercall_abi::mmu::{
-    ENTRY_FRAME_MASK, EntryFlags, RawEntry, UVMF_ALL, UVMF_INVLPG, UVMF_NONE,
+    ENTRY_FRAME_MASK, EntryFlags, MMUEXT_TLB_FLUSH_ALL, MmuUpdate, MmuextOp, RawEntry, UVMF_ALL,
+    UVMF_INVLPG,
 };
 
 use super::{DIRECT_BASE, DIRECT_SIZE, Mfn, PAGE_SIZE, PagingError, Pfn, bootstrap, tables};
@@ -39,26 +42,53 @@ pub fn ramdisk(boot: &Boot) -> Option<&'static [u8]> {
     Some(unsafe { core::slice::from_raw_parts(start, length) })
 }
 
-/// Maps `frame` as `page`.
-pub(super) fn attach(page: Pfn, frame: Mfn) -> Result<(), PagingError> {
-    let address = address_of(page);
-    tables::ensure(address)?;
+/// Sees to it that `pages` can be mapped without more memory.
+pub(super) fn prepare(pages: &[Pfn]) -> Result<(), PagingError> {
+    pages
+        .iter()
+        .try_for_each(|&page| tables::ensure(address_of(page)))
+}
+
+/// Maps `frames` as `pages`, which are prepared and have none.
+pub(super) fn attach(pages: &[Pfn], frames: &[Mfn]) -> Result<(), PagingError> {
     let flags = EntryFlags::PRESENT | EntryFlags::WRITABLE | bootstrap::no_execute();
-    // SAFETY: nothing was mapped there, as the page had no frame.
-    unsafe { mmu::update_va_mapping(address, RawEntry(frame.0 << 12 | flags.bits()), UVMF_NONE) }?;
+    let values = frames.iter().map(|frame| frame.0 << 12 | flags.bits());
+    // SAFETY: nothing was mapped there, as the pages had no frames.
+    unsafe { store(pages, values) }
+}
+
+/// Takes `pages` out of the map, on all vCPUs.
+///
+/// # Safety
+/// Nobody uses the pages.
+pub(super) unsafe fn detach(pages: &[Pfn]) -> Result<(), PagingError> {
+    // SAFETY: the caller says that nobody uses them.
+    unsafe { store(pages, core::iter::repeat_n(0, pages.len())) }?;
+    let flush = MmuextOp {
+        cmd: MMUEXT_TLB_FLUSH_ALL,
+        ..MmuextOp::default()
+    };
+    // SAFETY: flushing changes no mapping.
+    unsafe { mmu::mmuext_op(&[flush]) }?;
     Ok(())
 }
 
-/// Takes `page` out of the map, on all vCPUs, and returns its frame.
+/// Stores the entries of several pages by one call.
 ///
 /// # Safety
-/// Nobody uses the page.
-pub(super) unsafe fn detach(page: Pfn) -> Result<Mfn, PagingError> {
-    let address = address_of(page);
-    let frame = frame_at(address).ok_or(PagingError::NoFrames)?;
-    // SAFETY: the caller says that nobody uses it.
-    unsafe { mmu::update_va_mapping(address, RawEntry(0), UVMF_INVLPG | UVMF_ALL) }?;
-    Ok(frame)
+/// As `mmu_update`, for each page.
+unsafe fn store(pages: &[Pfn], values: impl Iterator<Item = u64>) -> Result<(), PagingError> {
+    let mut updates = Vec::new();
+    updates
+        .try_reserve_exact(pages.len())
+        .map_err(|_| PagingError::OutOfMemory)?;
+    for (&page, val) in pages.iter().zip(values) {
+        let (ptr, _) = tables::l1_slot(address_of(page)).ok_or(PagingError::OutOfMemory)?;
+        updates.push(MmuUpdate { ptr, val });
+    }
+    // SAFETY: the caller answers for the entries.
+    unsafe { mmu::mmu_update(&updates) }?;
+    Ok(())
 }
 
 /// Makes a page of the direct map read-only, as a page table must be.

@@ -1,46 +1,48 @@
 //! Giving frames back to the hypervisor and taking new ones: what a balloon driver does.
+//!
+//! Both work on many pages by a few calls: one for all entries, one flush, one for all frames.
 
 use alloc::vec::Vec;
 
 use super::{Mfn, PagingError, Pfn, direct};
-use crate::heap;
+use crate::heap::{self, Page};
 use crate::hypercall::memory;
+
+/// A list with room for `count` elements.
+fn list<T>(count: usize) -> Result<Vec<T>, PagingError> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(count)
+        .map_err(|_| PagingError::OutOfMemory)?;
+    Ok(list)
+}
 
 /// Gives up to `count` free pages' frames back; returns the pages that have no frame now, at least one.
 ///
 /// # Errors
-/// `OutOfMemory` when the heap has no free page to give.
+/// `OutOfMemory` when the heap has no free page to give, `NoFrames` when the hypervisor takes none.
 pub fn release(count: usize) -> Result<Vec<Pfn>, PagingError> {
-    let mut pages = Vec::new();
-    let mut frames = Vec::new();
-    pages
-        .try_reserve_exact(count)
-        .map_err(|_| PagingError::OutOfMemory)?;
-    frames
-        .try_reserve_exact(count)
-        .map_err(|_| PagingError::OutOfMemory)?;
-    for _ in 0..count {
-        let Some(page) = heap::Page::zeroed() else {
+    let mut pages = list(count)?;
+    let mut frames = list(count)?;
+    while pages.len() < count {
+        let Some(address) = Page::any().map(Page::leak) else {
             break;
         };
-        let Some(number) = direct::page_at(page.leak()) else {
+        let (Some(page), Some(frame)) = (direct::page_at(address), direct::frame_at(address))
+        else {
             break;
         };
-        // SAFETY: the page was free, and is leaked: nobody uses it.
-        frames.push(unsafe { direct::detach(number) }?);
-        pages.push(number);
+        pages.push(page);
+        frames.push(frame);
     }
     if pages.is_empty() {
         return Err(PagingError::OutOfMemory);
     }
+    // SAFETY: the pages were free, and are leaked: nobody uses them.
+    unsafe { direct::detach(&pages) }?;
     let released = memory::decrease_reservation(&frames);
-    if released == frames.len() {
-        return Ok(pages);
-    }
-    // The hypervisor kept some: they stay this domain's, mapped as before.
-    for (page, frame) in pages.drain(released..).zip(frames.drain(released..)) {
-        give_to_heap(page, frame)?;
-    }
+    // What the hypervisor would not take stays this domain's, as before.
+    give_to_heap(&pages[released..], &frames[released..])?;
+    pages.truncate(released);
     if pages.is_empty() {
         Err(PagingError::NoFrames)
     } else {
@@ -54,23 +56,32 @@ pub fn release(count: usize) -> Result<Vec<Pfn>, PagingError> {
 /// # Errors
 /// `NoFrames` when the hypervisor gives none; `OutOfMemory` without a page for tables.
 pub fn take(pages: &[Pfn]) -> Result<usize, PagingError> {
-    let mut list = Vec::new();
-    list.try_reserve_exact(pages.len())
-        .map_err(|_| PagingError::OutOfMemory)?;
-    list.extend(pages.iter().map(|page| page.0));
-    let taken = memory::populate_physmap(&mut list, 0);
+    // Everything that may fail for want of memory comes before there are frames that would be lost then.
+    direct::prepare(pages)?;
+    let mut names = list(pages.len())?;
+    let mut frames = list(pages.len())?;
+    names.extend(pages.iter().map(|page| page.0));
+    let taken = memory::populate_physmap(&mut names, 0);
     if taken == 0 {
         return Err(PagingError::NoFrames);
     }
-    for (&page, &frame) in pages.iter().zip(list.iter()).take(taken) {
-        give_to_heap(page, Mfn(frame))?;
+    frames.extend(names[..taken].iter().map(|&frame| Mfn(frame)));
+    if let Err(error) = give_to_heap(&pages[..taken], &frames) {
+        // Mapped nowhere, they would be lost to everybody.
+        memory::decrease_reservation(&frames);
+        return Err(error);
     }
     Ok(taken)
 }
 
-fn give_to_heap(page: Pfn, frame: Mfn) -> Result<(), PagingError> {
-    direct::attach(page, frame)?;
-    // SAFETY: the page is mapped now, writable, and nobody uses it.
-    unsafe { heap::add_page(direct::address_of(page)) };
+fn give_to_heap(pages: &[Pfn], frames: &[Mfn]) -> Result<(), PagingError> {
+    if pages.is_empty() {
+        return Ok(());
+    }
+    direct::attach(pages, frames)?;
+    for &page in pages {
+        // SAFETY: the page is mapped now, writable, and nobody uses it.
+        unsafe { heap::add_page(direct::address_of(page)) };
+    }
     Ok(())
 }

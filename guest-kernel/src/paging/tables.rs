@@ -46,8 +46,8 @@ fn read(table: Mfn, index: usize) -> u64 {
     unsafe { entry.read_volatile() }
 }
 
-/// The L1 entry of an address, if the address is mapped.
-pub(super) fn entry_at(address: usize) -> Option<u64> {
+/// The L1 entry of an address: its machine address and its value. Nothing without an L1 table there.
+pub(super) fn l1_slot(address: usize) -> Option<(u64, u64)> {
     let mut table = root()?;
     for level in [4, 3, 2] {
         let entry = read(table, index(address, level));
@@ -56,8 +56,20 @@ pub(super) fn entry_at(address: usize) -> Option<u64> {
         }
         table = target(entry);
     }
-    let entry = read(table, index(address, 1));
-    is_present(entry).then_some(entry)
+    let slot = index(address, 1);
+    Some((entry_address(table, slot), read(table, slot)))
+}
+
+/// The L1 entry of an address, if the address is mapped.
+pub(super) fn entry_at(address: usize) -> Option<u64> {
+    l1_slot(address)
+        .map(|(_, entry)| entry)
+        .filter(|&entry| is_present(entry))
+}
+
+/// Machine address of an entry.
+fn entry_address(table: Mfn, slot: usize) -> u64 {
+    (table.0 << 12) | (8 * slot.to_register_word())
 }
 
 /// An empty page that can become a table: zeroed, and read-only in the direct map.
@@ -87,7 +99,7 @@ fn ensure_below(root: Mfn, address: usize) -> Result<Mfn, PagingError> {
 
 /// Stores one entry where none was.
 fn set_entry(table: Mfn, slot: usize, value: u64) -> Result<(), PagingError> {
-    let ptr = (table.0 << 12) | (8 * slot.to_register_word());
+    let ptr = entry_address(table, slot);
     // SAFETY: the slot was empty, so nothing that is in use changes.
     unsafe { mmu::mmu_update(&[MmuUpdate { ptr, val: value }]) }?;
     Ok(())
