@@ -14,6 +14,7 @@ use crate::ids::{Nanos, PhysCpu};
 use crate::machine::Machine;
 use crate::paging::root;
 use crate::sync::Held;
+use crate::time::runstate;
 use crate::vcpu::shared::Vcpu;
 use crate::vcpu::{Mode, VcpuState};
 
@@ -141,9 +142,17 @@ impl<'a, M: Machine> Caller<'a, M> {
     }
 
     fn toggle(&mut self, mode: Mode) {
-        let (ram, memory) = (self.hv.ram(), &self.vcpu.memory);
         self.machine().swap_guest_gs();
         self.state.mode = mode;
+        self.load_root_of(mode);
+        if mode == Mode::Kernel && core::mem::take(&mut self.state.area_due) {
+            self.state.area_due =
+                !runstate::update_area(self.hv, self.domain, self.vcpu, &mut self.held);
+        }
+    }
+
+    fn load_root_of(&self, mode: Mode) {
+        let (ram, memory) = (self.hv.ram(), &self.vcpu.memory);
         // Equal roots need no load: nothing is hidden from user mode that a flush would hide.
         if memory.kernel_root(ram.frames) != memory.user_root(ram.frames) {
             let loaded = root::toggle(ram, memory, mode);

@@ -3,12 +3,15 @@
 //! The one that leaves is parked before the next is taken: two CPUs that exchange their vCPUs must not wait for each other.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 
 use super::{Cpu, Current};
+use crate::domain::life::ShutdownReason;
+use crate::domain::{Domain, stop};
 use crate::effects::Effects;
 use crate::entry::Next;
 use crate::hypervisor::Hypervisor;
-use crate::ids::Nanos;
+use crate::ids::{Nanos, VcpuId};
 use crate::machine::Machine;
 use crate::paging::{descriptor, root};
 use crate::sync::{Held, Ordering, relax};
@@ -41,30 +44,55 @@ impl<M: Machine> Cpu<M> {
                 .current
                 .take()
                 .map(|current| switch_out(hv, current, &mut held));
-            if let Some((_, domain, id)) = decision.next
-                && let Some(vcpu) = domain.vcpu(id)
-            {
-                let mut state = take_parked(vcpu, &mut held);
-                let previous = left.as_ref().map(|domain| &domain.memory);
-                let (ram, machine) = (hv.ram(), hv.machine());
-                let entered = root::enter(ram, &domain.memory, &vcpu.memory, state.mode, previous);
-                debug_assert!(entered.is_ok(), "only a vCPU with roots is brought up");
-                descriptor::show_window(ram, &vcpu.memory, None);
-                machine.switch_in(&mut state);
-                vcpu.set_running(Some(self.id));
-                clock::refresh(hv, vcpu, now);
-                runstate::update_area(hv, &domain, vcpu, &mut held);
-                timer::run_periodic(hv, &domain, id, now, effects);
-                self.current = Some(Current {
-                    domain,
-                    vcpu: id,
-                    state,
-                });
-            } else if let Some(domain) = left {
+            let entered = decision.next.is_some_and(|(_, domain, id)| {
+                self.switch_in(hv, domain, id, left.as_deref(), effects, &mut held)
+            });
+            if let Some(domain) = left.filter(|_| !entered) {
                 root::leave(hv.ram(), &domain.memory);
             }
         }
         self.arm(hv);
+    }
+
+    /// Brings a vCPU onto this CPU. False if it cannot run: its domain is stopped then.
+    fn switch_in(
+        &mut self,
+        hv: &Hypervisor<M>,
+        domain: Arc<Domain>,
+        id: VcpuId,
+        left: Option<&Domain>,
+        effects: &mut Effects,
+        held: &mut Held<'_, 0>,
+    ) -> bool {
+        let Some(vcpu) = domain.vcpu(id) else {
+            return false;
+        };
+        let (ram, machine, now) = (hv.ram(), hv.machine(), hv.machine().now());
+        let mut state = take_parked(vcpu, held);
+        let previous = left.map(|domain| &domain.memory);
+        if root::enter(ram, &domain.memory, &vcpu.memory, state.mode, previous).is_err() {
+            // Only a vCPU with roots is brought up; were it not so, it must not run on another's.
+            *vcpu.parked.lock(held).0 = Some(state);
+            log::error!(
+                "d{}v{}: has no page tables to run on",
+                domain.id().get(),
+                id.get()
+            );
+            stop::shut_down(hv, &domain, ShutdownReason::CRASH, effects, held);
+            return false;
+        }
+        descriptor::show_window(ram, &vcpu.memory, None);
+        machine.switch_in(&mut state);
+        vcpu.set_running(Some(self.id));
+        clock::refresh(hv, vcpu, now);
+        state.area_due = !runstate::update_area(hv, &domain, vcpu, held);
+        timer::run_periodic(hv, &domain, id, now, effects);
+        self.current = Some(Current {
+            domain,
+            vcpu: id,
+            state,
+        });
+        true
     }
 
     /// Sets this CPU's next timer interrupt: the end of the slice, an alarm, or a tick of who runs here.
@@ -111,7 +139,7 @@ fn switch_out<M: Machine>(
     hv: &Hypervisor<M>,
     current: Current,
     held: &mut Held<'_, 0>,
-) -> alloc::sync::Arc<crate::domain::Domain> {
+) -> Arc<Domain> {
     let Current {
         domain,
         vcpu: id,

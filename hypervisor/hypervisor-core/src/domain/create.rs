@@ -184,6 +184,8 @@ fn enter<M: Machine>(
     domain: &Arc<Domain>,
     held: &mut Held<'_, 0>,
 ) -> Result<(), Errno> {
+    // First: whatever fails later, `leave` takes the reservation back.
+    reserve_alarms(hv, domain.vcpus().len(), held)?;
     let now = hv.machine().now();
     {
         let (mut scheduler, _) = hv.scheduler.lock(held);
@@ -197,7 +199,6 @@ fn enter<M: Machine>(
             vcpu.set_entity(entity);
         }
     }
-    reserve_alarms(hv, domain.vcpus().len(), held)?;
     hv.domains.insert(domain, held)
 }
 

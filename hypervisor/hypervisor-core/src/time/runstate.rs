@@ -28,35 +28,33 @@ pub fn record<M: Machine, const TOP: u8>(
     })
 }
 
-/// Writes the area that the guest registered, in the address space that is loaded. Where it is not mapped, nothing happens
-/// until the next switch.
+/// Writes the area that the guest registered, in the address space that is loaded. False where it cannot be written there.
 pub fn update_area<M: Machine, const TOP: u8>(
     hv: &Hypervisor<M>,
     domain: &Domain,
     vcpu: &Vcpu,
     held: &mut Held<'_, TOP>,
-) {
+) -> bool {
     let address = vcpu.runstate_area.load(Ordering::Acquire);
     if address == 0 || !is_guest_range(address, size_of::<VcpuRunstateInfo>()) {
-        return;
+        return true;
     }
     let Some(mut record) = record(hv, vcpu, held) else {
-        return;
+        return true;
     };
     let write = |address: u64, bytes: &[u8]| {
         fence(Ordering::Release);
         hv.machine().copy_out(address, bytes).is_ok()
     };
     if !domain.assists(Assist::RunstateUpdateFlag) {
-        write(address, record.as_bytes());
-        return;
+        return write(address, record.as_bytes());
     }
     // Others may read it meanwhile: the top bit of the entry time says that it is being written.
     let offset = u64::try_from(offset_of!(VcpuRunstateInfo, state_entry_time)).unwrap_or(0);
     let entry_time = address.wrapping_add(offset);
     let settled = record.state_entry_time;
     record.state_entry_time = settled | XEN_RUNSTATE_UPDATE;
-    if write(entry_time, record.state_entry_time.as_bytes()) && write(address, record.as_bytes()) {
-        write(entry_time, settled.as_bytes());
-    }
+    write(entry_time, record.state_entry_time.as_bytes())
+        && write(address, record.as_bytes())
+        && write(entry_time, settled.as_bytes())
 }

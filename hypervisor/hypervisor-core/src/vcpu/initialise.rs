@@ -71,11 +71,31 @@ pub(crate) fn by_guest<M: Machine>(
     Outcome::OK
 }
 
-/// Gives a vCPU that does not run its context. An interrupted table is noted in `pending`.
+/// Gives a vCPU that was not initialised its context. An interrupted table is noted in `pending`.
 ///
 /// # Errors
-/// `EINVAL` and the errors of a root that cannot be taken; the vCPU is then as it was. `Again`: call again.
+/// `EEXIST`; `EINVAL` and the errors of a root that cannot be taken; the vCPU is then as it was. `Again`: call again.
 pub(crate) fn initialise<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    target: &Vcpu,
+    context: &VcpuGuestContext,
+    pending: &VcpuMemory,
+    held: &mut Held<'_, TOP>,
+) -> Result<Step<()>, Errno> {
+    if !target.begin_start() {
+        return Ok(Step::Again);
+    }
+    let result = if target.is_initialised() {
+        Err(Errno::EEXIST)
+    } else {
+        give(hv, domain, target, context, pending, held)
+    };
+    target.end_start();
+    result
+}
+
+fn give<M: Machine, const TOP: u8>(
     hv: &Hypervisor<M>,
     domain: &Domain,
     target: &Vcpu,

@@ -93,6 +93,8 @@ pub struct Vcpu {
     polling: AtomicU32,
     nmi: AtomicBool,
     initialised: AtomicBool,
+    /// One CPU is giving it a context.
+    starting: AtomicBool,
     /// Roots and descriptor tables.
     pub memory: VcpuMemory,
     /// Its one-shot timer and the deadline of its poll.
@@ -125,6 +127,7 @@ impl Vcpu {
             polling: AtomicU32::new(0),
             nmi: AtomicBool::new(false),
             initialised: AtomicBool::new(false),
+            starting: AtomicBool::new(false),
             memory: VcpuMemory::new(),
             alarms: Default::default(),
             period: AtomicU64::new(0),
@@ -230,6 +233,16 @@ impl Vcpu {
     /// It has a context.
     pub fn set_initialised(&self) {
         self.initialised.store(true, Ordering::Release);
+    }
+
+    /// Claims the right to give it a context: of two that try, one waits.
+    pub(super) fn begin_start(&self) -> bool {
+        !self.starting.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives the right back.
+    pub(super) fn end_start(&self) {
+        self.starting.store(false, Ordering::Release);
     }
 
     /// Where its `vcpu_info` is. None: a vCPU beyond 31 that has not registered one.

@@ -95,6 +95,8 @@ pub struct VcpuState {
     pub kernel_sp: u64,
     /// Address of the I/O bitmap in guest memory, and the number of ports in it.
     pub io_bitmap: (u64, u32),
+    /// The runstate area could not be written in user mode: the next switch to kernel mode writes it.
+    pub area_due: bool,
     /// Event, failsafe, syscall and other callbacks.
     pub callbacks: Callbacks,
     /// The trap table.
@@ -158,6 +160,7 @@ impl VcpuState {
             kernel_ss: 0xe02b,
             kernel_sp: 0,
             io_bitmap: (0, 0),
+            area_due: false,
             callbacks: Callbacks::new(),
             traps: [TrapGate {
                 address: 0,
