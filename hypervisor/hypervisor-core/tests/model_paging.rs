@@ -20,6 +20,7 @@ use hypervisor_core::ids::{EntryIndex, Mfn};
 use hypervisor_core::machine::Machine;
 use hypervisor_core::paging::descriptor::Shown;
 use hypervisor_core::paging::{self, BatchArgs, BatchEnd, Tables};
+use hypervisor_core::vcpu::context::Registers;
 
 const STEPS: usize = 400;
 const SEEDS: u64 = 60;
@@ -91,7 +92,7 @@ impl Model {
     fn step(&mut self) -> String {
         let guest = self.random.below(2);
         let vcpu = self.random.below(2);
-        match self.random.below(24) {
+        match self.random.below(25) {
             0..=5 => self.update(guest, vcpu),
             6..=9 => self.ext(guest, vcpu),
             10 | 11 => self.map(guest, vcpu),
@@ -103,6 +104,7 @@ impl Model {
             17 => self.build(guest),
             18 | 19 => self.race(guest, vcpu),
             20 => self.race_in_tables(guest, vcpu),
+            21 => self.store(guest, vcpu),
             _ => self.touch(guest, vcpu),
         }
     }
@@ -415,6 +417,33 @@ impl Model {
                 }
             });
         format!("d{guest}v{vcpu} maps {address:#x} {value:#x} {foreign:x?}: {result:?}")
+    }
+
+    /// A plain store into a table that is mapped read-only.
+    fn store(&mut self, guest: usize, vcpu: usize) -> String {
+        let table = self.own_frame(guest);
+        let address = WINDOW + 0x3000;
+        let mapped = self.host.with_call(guest, vcpu, |call, held| {
+            paging::update_va_mapping(call, address, table.address() | 1, 0, held)
+        });
+        let address = address + self.index() * 8;
+        let bytes: &[u8] = self.random.pick(&[
+            &[0x48, 0x89, 0x07],
+            &[0x48, 0x87, 0x07],
+            &[0xf0, 0x80, 0x27, 0xfd],
+            &[0xf0, 0x48, 0x0f, 0xba, 0x37, 0],
+            &[0x48, 0x31, 0x07],
+        ]);
+        let rax = self.entry(guest);
+        let mut registers = Registers {
+            rdi: address,
+            rax,
+            ..Registers::default()
+        };
+        let end = self.host.with_call(guest, vcpu, |call, held| {
+            paging::write_fault(call, &mut registers, bytes, address, held)
+        });
+        format!("d{guest}v{vcpu} stores {rax:#x} by {bytes:x?} in {table}: {mapped:?} {end:?}")
     }
 
     /// Gives a frame back, or gets one.

@@ -24,6 +24,11 @@ pub enum Bits {
 pub struct Gpr(u8);
 
 impl Gpr {
+    /// The register of this number; its low four bits count.
+    pub(crate) const fn new(number: u8) -> Self {
+        Self(number & 15)
+    }
+
     /// The register itself.
     #[must_use]
     pub fn of(self, registers: &mut Registers) -> &mut u64 {

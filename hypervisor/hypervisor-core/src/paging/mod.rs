@@ -2,7 +2,8 @@
 //!
 //! [`Tables`] is a domain's tables under their lock; promotion, demotion, pins and single updates are its methods. The
 //! hypercalls stand on top: [`mmu_update`] and [`mmuext_op`] (by [`batch`]), [`update_va_mapping`], and those of
-//! [`descriptor`]. [`root`] loads address spaces, [`Teardown`] ends a domain's memory.
+//! [`descriptor`]. [`root`] loads address spaces, [`write_fault`] carries out a guest's plain store into
+//! an L1 table, [`Teardown`] ends a domain's memory.
 
 pub mod batch;
 pub mod descriptor;
@@ -25,6 +26,7 @@ mod va_update;
 mod validate;
 pub mod vcpu;
 pub mod world;
+mod write;
 
 pub use batch::{BatchArgs, BatchEnd, finish_pending};
 pub use error::PagingError;
@@ -36,3 +38,4 @@ pub use teardown::{Remains, Teardown};
 pub use va_update::{update_va_mapping, update_va_mapping_otherdomain};
 pub use vcpu::VcpuMemory;
 pub use world::{Call, World};
+pub use write::{Trap, WriteEnd, write_fault};

@@ -36,6 +36,41 @@ impl<M: Machine> Tables<'_, M> {
         Ok(())
     }
 
+    /// Replaces an entry of a valid L1 table that must still be `old`; false if it is not.
+    pub(super) fn replace_leaf(
+        &self,
+        table: Mfn,
+        index: EntryIndex,
+        old: Entry,
+        value: u64,
+    ) -> Result<bool, PagingError> {
+        let put = |new: Entry| {
+            let machine = self.ram.machine;
+            machine
+                .compare_exchange_entry(table, index, old.0, new.0)
+                .is_ok()
+        };
+        let new = Entry(value);
+        if !new.is_present() {
+            let replaced = put(new);
+            if replaced {
+                self.drop_leaf(old);
+            }
+            return Ok(replaced);
+        }
+        let new = new.normalise(Level::L1, self.rights())?;
+        if new.holds_what(old, Level::L1) {
+            return Ok(put(new));
+        }
+        let (new, leaf) = self.leaf(new, Source::Own)?;
+        if !put(new) {
+            return Ok(false);
+        }
+        leaf.record();
+        self.drop_leaf(old);
+        Ok(true)
+    }
+
     /// Changes an entry of a valid table of level 2 and up. `Again`: the new table's promotion was interrupted, and nothing
     /// has changed.
     pub(super) fn update_table(
