@@ -15,7 +15,13 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, 
 use crate::test::suite::Suite;
 
 /// Test kernels that try privileged instructions on purpose, each with what it tries.
-const PRIVILEGED: &[(&str, &str)] = &[];
+const PRIVILEGED: &[(&str, &str)] = &[
+    (
+        "emulation",
+        "control registers, MSRs, ports and what must fault",
+    ),
+    ("traps", "HLT, which must fault"),
+];
 
 /// Test kernels that use vector or x87 registers on purpose, each with the reason.
 const VECTORS: &[(&str, &str)] = &[];
