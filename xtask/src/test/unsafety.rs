@@ -76,7 +76,8 @@ pub(crate) fn unsafety(suite: &mut Suite<'_>) -> Result<()> {
 /// Files that are compiled for tests only, by the names that the tree gives them.
 fn is_test(file: &Path) -> bool {
     let names = ["tests", "tests.rs", "fake"];
-    file.iter().any(|part| names.iter().any(|name| part == *name))
+    file.iter()
+        .any(|part| names.iter().any(|name| part == *name))
 }
 
 fn is_place(file: &Path) -> bool {
