@@ -202,4 +202,4 @@ fn exit_path(state: &VcpuState) -> ExitPath {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

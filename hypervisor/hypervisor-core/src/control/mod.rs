@@ -140,45 +140,4 @@ fn require(holds: bool) -> Result<(), Errno> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_newer_version_is_told_from_a_header_that_is_wrong() {
-        let known = ControlHeader {
-            version: 1,
-            flags: 0,
-            size: 48,
-        };
-        assert_eq!(check_header(known, known), Ok(()));
-        assert_eq!(
-            check_header(
-                ControlHeader {
-                    version: 2,
-                    size: 56,
-                    ..known
-                },
-                known
-            ),
-            Err(Errno::EOPNOTSUPP)
-        );
-        assert_eq!(
-            check_header(
-                ControlHeader {
-                    version: 0,
-                    ..known
-                },
-                known
-            ),
-            Err(Errno::EINVAL)
-        );
-        assert_eq!(
-            check_header(ControlHeader { flags: 1, ..known }, known),
-            Err(Errno::EINVAL)
-        );
-        assert_eq!(
-            check_header(ControlHeader { size: 40, ..known }, known),
-            Err(Errno::EINVAL)
-        );
-    }
-}
+mod tests;

@@ -22,7 +22,7 @@ use crate::vcpu::context::rflags;
 const BASE: u64 = 0xffff_ffff_8000_0000;
 const ENTRY: u64 = BASE + 0x1000;
 /// A page of the image for the tests' data.
-const DATA: u64 = BASE + 0x2000;
+pub(crate) const DATA: u64 = BASE + 0x2000;
 const STACK: u64 = BASE + 0x4000;
 const POOL: [FrameRange; 1] = [FrameRange {
     start: 0x100,
@@ -73,13 +73,13 @@ fn kernel() -> Vec<u8> {
 }
 
 /// A machine with the first domain at its first instruction.
-struct Bench {
-    hv: Hypervisor<FakeMachine>,
+pub(crate) struct Bench {
+    pub(crate) hv: Hypervisor<FakeMachine>,
     cpu: Cpu<FakeMachine>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let machine = FakeMachine::new(&POOL, 1);
         let boot = BootInfo {
             layout: Layout {
@@ -116,30 +116,33 @@ impl Bench {
         bench
     }
 
-    fn enter(&mut self, entry: Entry) -> Next {
+    pub(crate) fn enter(&mut self, entry: Entry) -> Next {
         self.cpu.enter(&self.hv, entry)
     }
 
-    fn state(&mut self) -> &mut VcpuState {
+    pub(crate) fn state(&mut self) -> &mut VcpuState {
         self.cpu.current_state().unwrap()
     }
 
-    fn caller(&mut self) -> Caller<'_, FakeMachine> {
+    pub(crate) fn caller(&mut self) -> Caller<'_, FakeMachine> {
         self.cpu.caller(&self.hv, Effects::new()).unwrap()
     }
 
-    fn write<T: IntoBytes + zerocopy::Immutable>(&mut self, address: u64, value: &T) {
+    pub(crate) fn write<T: IntoBytes + zerocopy::Immutable>(&mut self, address: u64, value: &T) {
         self.caller()
             .copy_out(GuestPtr::new(address), value)
             .unwrap();
     }
 
-    fn read<T: zerocopy::FromBytes + FromZeros + IntoBytes>(&mut self, address: u64) -> T {
+    pub(crate) fn read<T: zerocopy::FromBytes + FromZeros + IntoBytes>(
+        &mut self,
+        address: u64,
+    ) -> T {
         self.caller().copy_in(GuestPtr::new(address)).unwrap()
     }
 
     /// A hypercall as hardware brings it in.
-    fn call(&mut self, number: u64, arguments: [u64; 3]) -> Next {
+    pub(crate) fn call(&mut self, number: u64, arguments: [u64; 3]) -> Next {
         let registers = &mut self.state().registers;
         registers.rax = number;
         [registers.rdi, registers.rsi, registers.rdx] = arguments;
@@ -147,7 +150,7 @@ impl Bench {
         self.enter(Entry::Syscall)
     }
 
-    fn result(&mut self, number: u32, arguments: [u64; 3]) -> u64 {
+    pub(crate) fn result(&mut self, number: u32, arguments: [u64; 3]) -> u64 {
         assert_eq!(
             self.call(number.into(), arguments),
             Next::Guest(ExitPath::Sysret)

@@ -33,3 +33,6 @@ pub fn is_pending<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, port: u32) ->
     let used = domain.events.record(port).binding != Binding::Free;
     used.then(|| two_level::is_pending(hv.machine(), domain.shared_info(), port))
 }
+
+#[cfg(test)]
+mod tests;
