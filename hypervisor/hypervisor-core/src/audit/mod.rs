@@ -11,3 +11,6 @@ pub mod report;
 pub use invariant::Breach;
 pub use recount::{Hold, Holders, audit};
 pub use report::Report;
+
+#[cfg(test)]
+mod tests;

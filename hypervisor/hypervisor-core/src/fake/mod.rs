@@ -38,8 +38,8 @@ pub enum Preempt {
 pub struct Orders {
     /// When to ask for preemption.
     pub preempt: Preempt,
-    /// Which guest copy fails, counted from 0.
-    pub fail_copy: Option<u64>,
+    /// Which guest copies fail, counted from 0. One alone is spurious where the tables permit the access: it is tried again.
+    pub fail_copies: core::ops::Range<u64>,
     /// Guest copies so far.
     pub copies: u64,
     /// Preemption questions so far.
@@ -171,7 +171,7 @@ impl Orders {
     fn copy_fails(&mut self) -> bool {
         let number = self.copies;
         self.copies += 1;
-        self.fail_copy == Some(number)
+        self.fail_copies.contains(&number)
     }
 
     /// Notes bytes read, and panics at the second time if a test wants that.
