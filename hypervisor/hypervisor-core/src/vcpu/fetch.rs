@@ -96,6 +96,16 @@ pub fn exact<M: Machine>(caller: &Caller<'_, M>, offset: u64, bytes: &mut [u8]) 
     }
 }
 
+/// Reads what can be read at the RIP of 64-bit code; 0 bytes where it is none.
+pub fn bytes_of_64_bit_code<M: Machine>(caller: &Caller<'_, M>, bytes: &mut [u8]) -> usize {
+    match code_segment(caller) {
+        Some(CodeSegment {
+            bits: Bits::B64, ..
+        }) => read(caller, caller.state.registers.rip, bytes).0,
+        Some(_) | None => 0,
+    }
+}
+
 fn linear<M: Machine>(caller: &Caller<'_, M>, segment: CodeSegment) -> u64 {
     let rip = caller.state.registers.rip;
     match segment.bits {

@@ -63,6 +63,11 @@ pub(super) fn retire<M: Machine>(
     if registers.rflags & rflags::TF == 0 {
         return Ok(());
     }
+    single_step(caller)
+}
+
+/// The single step after an instruction that was carried out for the guest.
+pub(super) fn single_step<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
     caller.state.debug.dr6 |= DR6_STEP;
     deliver::exception(caller, vector::DEBUG, None)
 }

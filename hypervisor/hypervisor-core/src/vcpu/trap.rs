@@ -7,11 +7,15 @@ use super::deliver;
 use super::state::Mode;
 use super::{fetch, privileged};
 use crate::caller::Caller;
+use crate::domain::Assist;
 use crate::domain::crash::CrashReason;
-use crate::emulate::decode::Operation;
+use crate::emulate::decode::{LONGEST, Operation};
 use crate::machine::Machine;
+use crate::paging::{Call, Trap, WriteEnd, write_fault};
+use crate::peers::Peers;
 
 /// Error code bits of a page fault.
+const PF_PRESENT: u32 = 1;
 const PF_WRITE: u32 = 1 << 1;
 const PF_USER: u32 = 1 << 2;
 const PF_RESERVED: u32 = 1 << 3;
@@ -85,7 +89,41 @@ fn page_fault<M: Machine>(
         let address = super::descriptor::ldt_address(caller, offset);
         return deliver::page_fault(caller, address, shown);
     }
+    if is_table_write(caller, error) {
+        return table_write(caller, cr2, shown);
+    }
     deliver::page_fault(caller, cr2, shown)
+}
+
+/// Whether this may be the guest kernel's plain store into one of its L1 tables, with the assist for that on.
+fn is_table_write<M: Machine>(caller: &Caller<'_, M>, error: u32) -> bool {
+    error & (PF_PRESENT | PF_WRITE) == PF_PRESENT | PF_WRITE
+        && caller.state.mode == Mode::Kernel
+        && caller.domain.assists(Assist::WritablePageTables)
+}
+
+fn table_write<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    cr2: u64,
+    shown: u32,
+) -> Result<(), CrashReason> {
+    let mut bytes = [0; LONGEST];
+    let read = fetch::bytes_of_64_bit_code(caller, &mut bytes);
+    let world = Peers::of(caller.hv, caller.domain);
+    let call = Call {
+        ram: caller.hv.ram(),
+        domain: &caller.domain.memory,
+        vcpu: &caller.vcpu.memory,
+        world: &world,
+    };
+    let code = bytes.get(..read).unwrap_or(&[]);
+    let registers = &mut caller.state.registers;
+    match write_fault(call, registers, code, cr2, &mut caller.held) {
+        WriteEnd::Done(Trap::None) | WriteEnd::Retry => Ok(()),
+        WriteEnd::Done(Trap::SingleStep) => privileged::single_step(caller),
+        WriteEnd::ReadFault(address) => deliver::page_fault(caller, address, 0),
+        WriteEnd::Refused => deliver::page_fault(caller, cr2, shown),
+    }
 }
 
 fn general_protection<M: Machine>(
