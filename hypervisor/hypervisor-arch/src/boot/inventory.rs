@@ -11,17 +11,18 @@ use hypervisor_core::frame::FrameRange;
 
 /// Physical address of the first I/O APIC of a PC.
 const IO_APIC: u64 = 0xfec0_0000;
-/// Firmware, the VGA's memory, the trampoline: nothing of it is a guest's.
+/// The first mebibyte counts as a device's, its RAM too, which nobody needs after boot: kernels of PCs map it as it is.
 const LOW_MEMORY_END: u64 = 1 << 20;
-/// Ranges of the map, and the three above.
-const WITHHELD: usize = MemoryMap::CAPACITY + 3;
+/// Ranges of the map, and the two interrupt controllers.
+const WITHHELD: usize = MemoryMap::CAPACITY + 2;
 
 /// Frames for guests, and frames that no guest may map even as a device.
 #[derive(Debug)]
 pub(crate) struct Inventory {
     /// The pool.
     pub(crate) pool: ArrayVec<FrameRange, { pool::MAX_RANGES }>,
-    /// Whatever the firmware lists, RAM that is not the pool's included, and the interrupt controllers.
+    /// RAM, the pool's or not, and the interrupt controllers. What firmware reserves is none of it: a first domain with
+    /// drivers reads the BIOS area and ACPI's tables there.
     pub(crate) withheld: ArrayVec<FrameRange, WITHHELD>,
     /// The loader's map, for a first domain that asks for it.
     pub(crate) firmware_map: ArrayVec<E820Entry, { MemoryMap::CAPACITY }>,
@@ -38,12 +39,15 @@ impl Inventory {
         pool::split_off(ranges);
 
         let devices = [apic::REGISTERS, IO_APIC].map(|start| PhysRange::with_length(start, PAGE));
-        let low = PhysRange::with_length(0, LOW_MEMORY_END);
         let withheld = map
             .entries()
             .iter()
-            .map(|(range, _)| *range)
-            .chain([low])
+            .filter(|(_, kind)| *kind == MemoryKind::Ram)
+            .filter(|(range, _)| range.end > LOW_MEMORY_END)
+            .map(|(range, _)| PhysRange {
+                start: range.start.max(LOW_MEMORY_END),
+                ..*range
+            })
             .chain(devices)
             .map(frames)
             .collect();
