@@ -224,7 +224,7 @@ impl<H: Host> Manager<H> {
             }
             let id = domain.id;
             self.store.note_shutdown(id);
-            self.serve_console(key, &mut Next::default());
+            self.serve_console(key);
             match (state, record.shutdown_reason) {
                 (DomainState::Shutdown, SHUTDOWN_POWEROFF) => {
                     log::info!("d{id}: powered off");
@@ -272,7 +272,7 @@ impl<H: Host> Manager<H> {
         if let Err(error) = self.host.pause(id) {
             log::debug!("d{id}: not paused before its end: {error}");
         }
-        self.serve_console(key, &mut Next::default());
+        self.serve_console(key);
         self.detach_rings(key);
         self.store.release(id);
         if let Err(error) = self.store.apply(&removal(id, &uuid_text(&uuid))) {

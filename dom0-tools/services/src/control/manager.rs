@@ -63,6 +63,8 @@ pub struct Manager<H: Host> {
     pub(super) decoder: Decoder,
     next_key: u64,
     events: BTreeSet<LocalPort>,
+    /// A console has more to drain than one turn takes.
+    again: bool,
     domain_event: bool,
 }
 
@@ -101,6 +103,7 @@ impl<H: Host> Manager<H> {
             decoder: Decoder::new(),
             next_key: 0,
             events: BTreeSet::new(),
+            again: false,
             domain_event: false,
         }
     }
@@ -144,6 +147,7 @@ impl<H: Host> Manager<H> {
         if let Some(due) = self.power_off {
             next.by(due.deadline);
         }
+        next.again |= core::mem::take(&mut self.again);
         next
     }
 
@@ -155,7 +159,7 @@ impl<H: Host> Manager<H> {
                 Some((*key, ring))
             });
             match found {
-                Some((key, Ring::Console)) => self.serve_console(key, next),
+                Some((key, Ring::Console)) => self.serve_console(key),
                 Some((key, Ring::Store)) => self.serve_store(key, next),
                 None => {}
             }
@@ -197,7 +201,7 @@ impl<H: Host> Manager<H> {
         }
     }
 
-    pub(super) fn serve_console(&mut self, key: Key, next: &mut Next) {
+    pub(super) fn serve_console(&mut self, key: Key) {
         let Some(domain) = self.domains.get_mut(&key) else {
             return;
         };
@@ -210,7 +214,7 @@ impl<H: Host> Manager<H> {
         }
         if progress.again {
             self.events.insert(ring.port);
-            next.again = true;
+            self.again = true;
         }
         if progress.notify {
             self.host.notify(ring.port);

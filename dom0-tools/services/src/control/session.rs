@@ -174,7 +174,11 @@ impl<H: Host> Manager<H> {
         }
         match &mut stream.work {
             Work::Upload(_) => self.take_piece(id, bytes),
-            Work::Terminal(terminal) => terminal.input.extend_from_slice(bytes),
+            Work::Terminal(terminal) => {
+                terminal.input.extend_from_slice(bytes);
+                // At once: the client may close the stream in the same breath.
+                self.pass_input(id);
+            }
             Work::Creating { .. } | Work::Changing(_) | Work::Ending(_) | Work::Log { .. } => {
                 self.break_stream(id, "this request takes no data");
             }
@@ -189,7 +193,7 @@ impl<H: Host> Manager<H> {
         match stream.work {
             Work::Changing(_) => self.step_change(id, next),
             Work::Ending(_) => self.step_ending(id, next),
-            Work::Terminal(_) => self.step_terminal(id, next),
+            Work::Terminal(_) => self.step_terminal(id),
             Work::Log { .. } => self.step_log(id),
             Work::Creating { .. } | Work::Upload(_) => {}
         }

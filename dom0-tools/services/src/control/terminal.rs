@@ -6,7 +6,7 @@
 use super::{
     domain::Key,
     host::Host,
-    manager::{Manager, Next},
+    manager::Manager,
     stream::{Stage, Terminal, Work},
 };
 use crate::console::INPUT_BYTES;
@@ -45,8 +45,8 @@ impl<H: Host> Manager<H> {
         Ok(())
     }
 
-    pub(super) fn step_terminal(&mut self, id: StreamId, next: &mut Next) {
-        self.pass_input(id, next);
+    pub(super) fn step_terminal(&mut self, id: StreamId) {
+        self.pass_input(id);
         while self.outbox.backlog(id) < BACKLOG {
             let Some((terminal, domain)) = self.terminal(id) else {
                 return;
@@ -79,7 +79,7 @@ impl<H: Host> Manager<H> {
     }
 
     /// Gives the guest what has been typed, as far as there is room.
-    fn pass_input(&mut self, id: StreamId, next: &mut Next) {
+    pub(super) fn pass_input(&mut self, id: StreamId) {
         let Some((terminal, domain)) = self.terminal(id) else {
             return;
         };
@@ -93,7 +93,7 @@ impl<H: Host> Manager<H> {
             stream.receiver.consume(taken);
         }
         self.announce(id);
-        self.serve_console(key, next);
+        self.serve_console(key);
     }
 
     fn terminal(

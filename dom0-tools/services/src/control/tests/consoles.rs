@@ -81,6 +81,19 @@ fn an_attached_console_replays_and_then_goes_on_live() {
 }
 
 #[test]
+fn what_was_typed_just_before_the_client_went_arrives() {
+    let mut bench = Bench::new();
+    let domain = bench.create("a");
+    let id = bench.open(console(ConsoleMode::Attach));
+    bench.settle();
+    bench.say(id, &ClientMessage::Data(b"exit\n".to_vec()));
+    bench.say(id, &ClientMessage::Close);
+    bench.settle();
+    let page = Rc::clone(&bench.host().domain(domain).rings[&Ring::Console]);
+    assert_eq!(page.load(3076), 5);
+}
+
+#[test]
 fn the_log_ends_and_survives_a_crash() {
     let mut bench = Bench::new();
     let domain = bench.create("a");
