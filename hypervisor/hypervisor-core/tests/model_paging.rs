@@ -23,7 +23,7 @@ use hypervisor_core::paging::{self, BatchArgs, BatchEnd, Tables};
 use hypervisor_core::vcpu::context::Registers;
 
 const STEPS: usize = 400;
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 40;
 
 struct Model {
     host: Host,

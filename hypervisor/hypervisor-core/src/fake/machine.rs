@@ -79,13 +79,16 @@ impl FakeMachine {
 
 impl Machine for FakeMachine {
     fn copy_in(&self, from: u64, to: &mut [u8]) -> Result<(), GuestFault> {
+        let length = to.len();
+        self.copy(from, length, Access::Read, |frame, offset, part| {
+            self.ram.read(frame, offset, &mut to[part]);
+        })?;
+        // What failed was not read.
         self.orders
             .lock()
             .expect("not poisoned")
-            .fetch(from, to.len());
-        self.copy(from, to.len(), Access::Read, |frame, offset, part| {
-            self.ram.read(frame, offset, &mut to[part]);
-        })
+            .fetch(from, length);
+        Ok(())
     }
 
     fn copy_out(&self, to: u64, from: &[u8]) -> Result<(), GuestFault> {
@@ -286,7 +289,7 @@ impl Machine for FakeMachine {
     }
 
     fn cpu_id(&self) -> PhysCpu {
-        PhysCpu::new(self.current.load(Ordering::Relaxed)).expect("a CPU of the fake")
+        PhysCpu::new(super::CURRENT.get()).expect("a CPU of the fake")
     }
 
     fn online_cpus(&self) -> CpuSet {

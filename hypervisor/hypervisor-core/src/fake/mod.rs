@@ -8,6 +8,7 @@ mod machine;
 mod ram;
 mod tlb;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::vec::Vec;
@@ -17,7 +18,7 @@ pub use self::tlb::{Access, Cached, CachedUse, FakeCpu};
 
 use crate::frame::FrameRange;
 use crate::ids::{CpuSet, Mfn, PhysCpu};
-use crate::sync::{AtomicU8, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 /// When `preempt_due` says yes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,12 +51,16 @@ pub struct Orders {
     random: u64,
 }
 
+std::thread_local! {
+    /// The CPU that this thread is. A test without threads of its own moves from CPU to CPU.
+    static CURRENT: Cell<u8> = const { Cell::new(0) };
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct FakeMachine {
     ram: FakeRam,
     cpus: Vec<Mutex<FakeCpu>>,
-    current: AtomicU8,
     nanos: AtomicU64,
     orders: Mutex<Orders>,
     console: Mutex<Vec<u8>>,
@@ -67,10 +72,10 @@ impl FakeMachine {
     /// A machine with RAM in `pool` and `cpus` CPUs, the first of which is the current one.
     #[must_use]
     pub fn new(pool: &[FrameRange], cpus: u8) -> Self {
+        CURRENT.set(0);
         Self {
             ram: FakeRam::new(pool),
             cpus: (0..cpus).map(|_| Mutex::default()).collect(),
-            current: AtomicU8::new(0),
             nanos: AtomicU64::new(0),
             orders: Mutex::default(),
             console: Mutex::default(),
@@ -79,10 +84,10 @@ impl FakeMachine {
         }
     }
 
-    /// Which CPU executes what comes next.
+    /// Which CPU executes what this thread does next.
     pub fn set_cpu(&self, cpu: u8) {
         assert!(usize::from(cpu) < self.cpus.len(), "no such CPU");
-        self.current.store(cpu, Ordering::Relaxed);
+        CURRENT.set(cpu);
     }
 
     /// Moves the clock.
@@ -150,8 +155,7 @@ impl FakeMachine {
     /// An access of the guest on the current CPU, through its TLB: the frame reached.
     #[must_use]
     pub fn access(&self, address: u64, how: Access) -> Option<Mfn> {
-        let cpu = self.current.load(Ordering::Relaxed);
-        self.with_cpu(cpu, |c| c.access(&self.ram, address, how))
+        self.with_cpu(CURRENT.get(), |c| c.access(&self.ram, address, how))
     }
 
     /// The frames.

@@ -141,6 +141,7 @@ impl Host {
             no_execute: true,
             max_domains: 8,
         };
+        machine.order(|orders| orders.fetch_once = true);
         let table = FrameTable::new(&machine, &layout).unwrap();
         let mut host = Self {
             machine,
