@@ -20,8 +20,9 @@ use crate::{println, task};
 pub use plan::Report;
 use plan::{Mebibytes, Step, next_step};
 
-/// Pages of a step: few enough that a 10 ms tick hardly notices.
-const STEP: u64 = 64;
+/// Pages of a step: a fraction of a millisecond of work, which a 10 ms tick does not notice; each step costs a flush on
+/// every processor that the domain runs on, so they are not smaller.
+const STEP: u64 = 256;
 /// Free bytes that the kernel keeps for itself.
 const RESERVE: usize = 1 << 20;
 /// The first and the longest wait before another try.
