@@ -76,6 +76,7 @@ impl<H: Host> Manager<H> {
             console: Console::new(),
             console_ring: None,
             store_ring: None,
+            asked: None,
             born: started,
         };
         self.domains.insert(key, made);

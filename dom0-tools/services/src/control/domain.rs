@@ -1,6 +1,9 @@
 //! What dom0 knows of a domain that it has made.
 
-use super::host::{Attached, Ring};
+use super::{
+    host::{Attached, Ring},
+    stream::Command,
+};
 use crate::{
     DomId,
     builder::{Build, Recipe},
@@ -79,6 +82,8 @@ pub(super) struct Domain<P> {
     pub(super) console: Console,
     pub(super) console_ring: Option<Attached<P>>,
     pub(super) store_ring: Option<(Attached<P>, xenstore::Link)>,
+    /// What it was asked for last in its present life.
+    pub(super) asked: Option<Command>,
     /// When its present life began.
     pub(super) born: u64,
 }

@@ -96,6 +96,12 @@ impl<H: Host> Manager<H> {
     ) -> Result<(), ErrorReply> {
         let started = self.host.now();
         let key = self.find_made(&wish.domain)?;
+        if command == Command::Poweroff && self.is_restarting(key) {
+            // It is down already: all that is to be done is not to make it anew.
+            let reply = self.destroy(&wish.domain)?;
+            self.done(id, reply);
+            return Ok(());
+        }
         match self.state_of(key)? {
             DomainState::Starting | DomainState::Running | DomainState::Blocked => {
                 self.check_started(key, "asked to end")?;
@@ -108,6 +114,9 @@ impl<H: Host> Manager<H> {
             }
         }
         self.write_command(key, command.word());
+        if let Some(domain) = self.domains.get_mut(&key) {
+            domain.asked = Some(command);
+        }
         let Wait::UntilReached { timeout_ms, .. } = wish.wait else {
             let reply = self.acted(key, started)?;
             self.done(id, reply);
@@ -193,6 +202,11 @@ impl<H: Host> Manager<H> {
         }
     }
 
+    fn is_restarting(&self, key: Key) -> bool {
+        let domain = self.domains.get(&key);
+        domain.is_some_and(|domain| matches!(domain.life, Life::Restarting { .. }))
+    }
+
     fn write_command(&mut self, key: Key, word: &str) {
         if let Some(domain) = self.domains.get(&key) {
             let write = Operation::Write {
@@ -225,13 +239,17 @@ impl<H: Host> Manager<H> {
             let id = domain.id;
             self.store.note_shutdown(id);
             self.serve_console(key);
+            let asked = self.domains.get(&key).and_then(|domain| domain.asked);
             match (state, record.shutdown_reason) {
-                (DomainState::Shutdown, SHUTDOWN_POWEROFF) => {
+                // Who asked for the end meant it, even if a reboot was on its way.
+                (DomainState::Shutdown, SHUTDOWN_REBOOT) if asked != Some(Command::Poweroff) => {
+                    self.make_anew(key);
+                }
+                (DomainState::Shutdown, SHUTDOWN_POWEROFF | SHUTDOWN_REBOOT) => {
                     log::info!("d{id}: powered off");
                     let why = words::guest_gone(&domain_name(self, key));
                     self.end_of(key, &why);
                 }
-                (DomainState::Shutdown, SHUTDOWN_REBOOT) => self.make_anew(key),
                 _ => log::warn!(
                     "d{id}: {}, reason {}: kept",
                     state.as_str(),

@@ -94,7 +94,8 @@ impl<H: Host> Manager<H> {
     }
 
     pub(super) fn show(&self, selector: &DomainSelector) -> Result<Reply, ErrorReply> {
-        let uptime = self.host.host_info().map_err(words::host)?.uptime_ns;
+        let host_info = self.host.host_info().map_err(words::host)?;
+        let uptime = host_info.uptime_ns;
         let (record, mut detail) = match self.find(selector)? {
             Subject::Dom0 => {
                 let host = self.record(DomId::DOM0).map_err(words::host)?;
@@ -112,6 +113,10 @@ impl<H: Host> Manager<H> {
                 (self.line(domain, uptime)?, detail)
             }
         };
+        if (0..host_info.cpus).all(|cpu| detail.cpus.contains(&cpu)) {
+            // All of them: there is nothing to say.
+            detail.cpus.clear();
+        }
         if let Some(id) = DomId::new(record.id) {
             for vcpu in 0..record.max_vcpus {
                 if let Ok(info) = self.host.vcpu_info(id, vcpu) {
@@ -209,7 +214,7 @@ fn detail_of(record: &HostRecord) -> DomainDetail {
         weight: record.weight,
         cap_percent: record.cap_percent,
         cpus: (0..64)
-            .filter(|cpu| record.affinity != u64::MAX && record.affinity >> cpu & 1 != 0)
+            .filter(|cpu| record.affinity >> cpu & 1 != 0)
             .collect(),
         overhead_bytes: bytes_of(record.overhead_frames.saturating_add(record.shared_frames)),
         hypercalls: record.hypercalls,

@@ -104,6 +104,7 @@ impl<H: Host> Manager<H> {
                 if let Some(domain) = self.domains.get_mut(&key) {
                     domain.id = id;
                     domain.born = now;
+                    domain.asked = None;
                     domain.memory.set(config.frames);
                     domain.vcpus.set(u64::from(config.vcpus));
                     domain.life = Life::Building {

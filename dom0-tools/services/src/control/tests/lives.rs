@@ -118,6 +118,36 @@ fn a_reboot_keeps_the_name_and_gives_a_new_number() {
 }
 
 #[test]
+fn a_shutdown_wins_over_a_reboot_that_is_on_its_way() {
+    let mut bench = Bench::new();
+    let id = bench.create("a");
+    let rebooting = Shutdown {
+        wait: Wait::No,
+        ..shutdown("a")
+    };
+    bench
+        .ask(Request::Reboot(rebooting.clone()))
+        .expect("it runs");
+    let stream = bench.open(Request::Shutdown(shutdown("a")));
+    ends(&mut bench, id, DOMAIN_STATE_SHUTDOWN, SHUTDOWN_REBOOT);
+    assert!(matches!(bench.end_of(stream), Some(Ok(Reply::Acted(acted))) if acted.state.is_none()));
+    bench.assert_empty();
+    let id = bench.create("b");
+    bench
+        .ask(Request::Reboot(Shutdown {
+            domain: named("b"),
+            ..rebooting
+        }))
+        .expect("it runs");
+    ends(&mut bench, id, DOMAIN_STATE_SHUTDOWN, SHUTDOWN_REBOOT);
+    assert_eq!(bench.state("b"), Some(DomainState::Starting));
+    let ended = bench.ask(Request::Shutdown(shutdown("b")));
+    assert!(matches!(ended, Ok(Reply::Acted(acted)) if acted.state.is_none()));
+    bench.pass(2 * SECOND);
+    bench.assert_empty();
+}
+
+#[test]
 fn a_crashed_domain_is_kept_until_somebody_has_looked() {
     let mut bench = Bench::new();
     let id = bench.create("a");
