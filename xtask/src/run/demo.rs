@@ -1,5 +1,6 @@
 //! What the demo kernel says on its console, and how to read it.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -49,12 +50,14 @@ impl Console<'_> {
         Ok(online)
     }
 
-    /// Starts the heartbeat.
+    /// Starts the heartbeat, and leaves its first beats behind: they set up what they need, and are no measure.
     pub(crate) fn start_heartbeat(&mut self) -> Result<()> {
         self.say("gap start", LIMIT)?;
         self.hear("that its heart beats", LIMIT, |line| {
             (line.contains("gap: started") || line.contains("gap: on already")).then_some(())
-        })
+        })?;
+        thread::sleep(TICK * 20);
+        self.heartbeat().map(|_| ())
     }
 
     /// What the heartbeat has seen; begins a new window.

@@ -1,7 +1,8 @@
 //! A machine under test, and the cases that are tried on it.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -17,6 +18,9 @@ use crate::test::trial;
 
 /// How long the machine may take to go.
 const FAREWELL: Duration = Duration::from_secs(60);
+
+/// Between two looks at a state that no event tells of.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A machine and its client.
 pub(crate) struct Bench<'s, 'w> {
@@ -145,6 +149,33 @@ impl<'s, 'w> Bench<'s, 'w> {
         let domains = self.domains()?;
         let found = domains.into_iter().find(|domain| domain["name"] == name);
         found.with_context(|| format!("{name} is not listed"))
+    }
+
+    /// Waits until a domain is in one of these states.
+    pub(crate) fn await_state(&self, name: &str, wanted: &[&str], limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let state = self.domain(name)?["state"].clone();
+            if wanted.iter().any(|wanted| state == *wanted) {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{name} is {state}, not {}",
+                wanted.join(" or ")
+            );
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until a domain is no more.
+    pub(crate) fn await_gone(&self, name: &str, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        while self.domains()?.iter().any(|domain| domain["name"] == name) {
+            ensure!(Instant::now() < deadline, "{name} is still there");
+            thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// Runs a command that must fail, and returns the error that it prints as JSON.

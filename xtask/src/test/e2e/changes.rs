@@ -21,7 +21,6 @@ pub(crate) fn for_a_minute(bench: &Bench<'_, '_>) -> Result<()> {
         create(bench, "busy")?;
         bench.client().console("busy", |console| {
             console.start_heartbeat()?;
-            console.heartbeat()?;
             std::thread::sleep(QUIET);
             let before = console.heartbeat()?.longest;
             let deadline = Instant::now() + MINUTE;
@@ -60,7 +59,6 @@ pub(crate) fn by_instruction_count(bench: &Bench<'_, '_>) -> Result<()> {
         create(bench, "counted")?;
         bench.client().console("counted", |console| {
             console.start_heartbeat()?;
-            console.heartbeat()?;
             for number in 0..SIZES.len() * VCPUS.len() {
                 turn(bench, console, "counted", number)?;
             }

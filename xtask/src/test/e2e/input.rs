@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::bench::Bench;
-use crate::test::trial;
 
 /// A kernel file that is made wrong.
 #[derive(Debug, Clone, Copy)]
@@ -246,23 +245,18 @@ pub(crate) fn uploaded_kernel(bench: &Bench<'_, '_>) -> Result<()> {
     bench.leaves_nothing(|| {
         let kernel = bench.images().kernel("hello");
         let path = kernel.to_string_lossy();
-        bench.client().json(&[
-            "create", "--name", "sent", "--kernel", &path, "--memory", "32MiB",
-        ])?;
-        let deadline = std::time::Instant::now() + LIMIT;
-        loop {
-            let log = bench.client().say(&["console", "sent", "--log"]);
-            let lines: Vec<String> = log.out.lines().map(str::to_owned).collect();
-            match trial::verdict(&lines) {
-                Some(trial::Verdict::Success) => break,
-                Some(other) => anyhow::bail!("it says {other:?}"),
-                None if std::time::Instant::now() > deadline => {
-                    anyhow::bail!("it says nothing but:\n{}", log.out)
-                }
-                None => std::thread::sleep(Duration::from_millis(100)),
-            }
-        }
-        bench.client().json(&["destroy", "sent"]).map(|_| ())
+        let words = [
+            "create", "--name", "sent", "--kernel", &path, "--memory", "32MiB", "--paused",
+        ];
+        bench.client().json(&words)?;
+        bench.client().console("sent", |console| {
+            bench.client().json(&["unpause", "sent"])?;
+            console.hear("its verdict", LIMIT, |line| {
+                line.contains("Test result: SUCCESS").then_some(())
+            })
+        })?;
+        // It powers off by itself, and is gone when that is done.
+        bench.await_gone("sent", LIMIT)
     })
 }
 

@@ -26,10 +26,13 @@ pub(crate) fn crash(bench: &Bench<'_, '_>) -> Result<()> {
             console.start_heartbeat()?;
             thread::sleep(QUIET);
             let quiet = console.heartbeat()?.longest;
-            bench
-                .client()
-                .console("falls", |other| other.say("crash", LIMIT))?;
-            await_state(bench, "falls", "crashed")?;
+            bench.client().console("falls", |other| {
+                other.say("crash", LIMIT)?;
+                other.hear("that it crashes", LIMIT, |line| {
+                    line.contains("crash").then_some(())
+                })
+            })?;
+            bench.await_state("falls", &["crashed"], LIMIT)?;
             thread::sleep(QUIET);
             let during = console.heartbeat()?.longest;
             console.stop_heartbeat()?;
@@ -50,22 +53,6 @@ pub(crate) fn crash(bench: &Bench<'_, '_>) -> Result<()> {
         }
         Ok(())
     })
-}
-
-fn await_state(bench: &Bench<'_, '_>, name: &str, state: &str) -> Result<()> {
-    let deadline = std::time::Instant::now() + LIMIT;
-    loop {
-        let domain = bench.domain(name)?;
-        if domain["state"] == state {
-            return Ok(());
-        }
-        ensure!(
-            std::time::Instant::now() < deadline,
-            "{name} is {} and not {state}",
-            domain["state"]
-        );
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Sixteen clients hold a connection each; one more is refused with a reason, and served when there is room.
