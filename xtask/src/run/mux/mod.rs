@@ -281,17 +281,28 @@ impl Hub {
     }
 }
 
-/// Tells a client that there is no room, as the server would.
+/// How long a client that is refused may take to hear it.
+const REFUSAL: Duration = Duration::from_secs(5);
+
+/// Tells a client that there is no room, as the server would, and lets it finish its own first words: a socket that is
+/// closed under them would break before the reason has been read.
 fn refuse(mut socket: UnixStream) {
     let reply = ErrorReply::new(
         ErrorCode::TooManyStreams,
         format!("{} connections are in use already", switch::MOST),
     )
     .hint("end one of them, then try again");
-    if let Ok(frame) = ServerMessage::Error(reply).encode(StreamId::of_connection(0)) {
-        // It may have gone by now.
-        socket.write_all(&frame.to_bytes()).ok();
-    }
+    let Ok(frame) = ServerMessage::Error(reply).encode(StreamId::of_connection(0)) else {
+        return;
+    };
+    thread::spawn(move || -> std::io::Result<()> {
+        socket.set_read_timeout(Some(REFUSAL))?;
+        socket.write_all(&frame.to_bytes())?;
+        socket.shutdown(Shutdown::Write)?;
+        let mut rest = [0; 1024];
+        while socket.read(&mut rest)? > 0 {}
+        Ok(())
+    });
 }
 
 #[cfg(test)]
