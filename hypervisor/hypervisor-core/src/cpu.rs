@@ -174,7 +174,10 @@ fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(
     }
 }
 
-/// Delivers the first thing that is pending. False if there is nothing.
+/// Delivers the first thing that is pending. False if nothing is to be looked for after it.
+///
+/// An event is the last: it masks others, and where another vCPU of the guest opens the mask again at once, that must not
+/// hold this CPU.
 fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, CrashReason> {
     if caller.state.segments.load_failed {
         deliver::failsafe(caller)?;
@@ -185,7 +188,6 @@ fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, Crash
     }
     if caller.vcpu.upcall_due(caller.machine()) {
         deliver::event(caller)?;
-        return Ok(true);
     }
     Ok(false)
 }

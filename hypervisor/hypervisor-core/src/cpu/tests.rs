@@ -450,3 +450,23 @@ fn the_first_domains_shutdown_ends_the_machine() {
     bench.write(DATA, &0_u32);
     bench.call(number::SCHED_OP.into(), [2, DATA, 0]);
 }
+
+#[test]
+fn a_guest_that_keeps_opening_its_event_mask_gets_one_upcall_per_exit() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.result(number::SET_CALLBACKS, [BASE + 0x300, 0, 0]), 0);
+    bench.state().registers.rsp = STACK;
+    let domain = bench.cpu.current.as_ref().unwrap().domain.clone();
+    let info = domain.vcpus()[0].info().unwrap();
+    // Another vCPU of the guest writes "pending and not masked" without end.
+    let place = (info.frame(), info.offset(), 1);
+    bench
+        .hv
+        .machine()
+        .order(|orders| orders.rewritten = Some(place));
+    assert_eq!(
+        bench.enter(Entry::Interrupt(Interrupt::Kick)),
+        Next::Guest(ExitPath::Sysret)
+    );
+    assert_eq!(bench.state().registers.rsp, STACK - 0x38, "one frame");
+}

@@ -164,6 +164,10 @@ impl Machine for FakeMachine {
     }
 
     fn load_u16(&self, frame: Mfn, offset: usize) -> u16 {
+        let rewritten = self.orders.lock().expect("not poisoned").rewritten;
+        if let Some((.., value)) = rewritten.filter(|&(f, o, _)| (f, o) == (frame, offset)) {
+            self.store_u16(frame, offset, value);
+        }
         u16::from_le_bytes(self.load(frame, offset))
     }
 

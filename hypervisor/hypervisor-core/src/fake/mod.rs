@@ -47,6 +47,8 @@ pub struct Orders {
     pub questions: u64,
     /// Whether a guest address may be read once only until [`FakeMachine::begin_call`].
     pub fetch_once: bool,
+    /// A word of 2 bytes that the guest writes anew before each time the hypervisor looks at it.
+    pub rewritten: Option<(Mfn, usize, u16)>,
     fetched: BTreeSet<u64>,
     random: u64,
 }
