@@ -5,10 +5,13 @@
 //! gone. So a CPU whose tick is greater than the stamp has begun a flush after the frame's last mapping was gone, and
 //! cannot hold a translation of it. The counter has 64 bits and does not wrap.
 //!
+//! A CPU that has flushed with a root loaded that maps no guest memory caches nothing until it loads another root: it counts
+//! as having reached everything, and is not woken for the sake of a flush.
+//!
 //! `SeqCst` throughout: a stamp must not be read older than the entry changes that precede it, nor a tick newer than the
 //! flush that follows it, and no other word orders the two.
 
-use crate::ids::{CpuSet, PhysCpu};
+use crate::ids::{CpuSet, Mfn, PhysCpu};
 use crate::machine::{Flush, Machine, RootFlush};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -20,6 +23,9 @@ pub struct FlushClock {
     now: AtomicU64,
     reached: [AtomicU64; PhysCpu::LIMIT],
 }
+
+/// What a CPU without a guest's root has reached.
+const EVERYTHING: u64 = u64::MAX;
 
 /// A point on the flush clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,7 +51,7 @@ impl FlushClock {
     pub(super) fn new() -> Self {
         Self {
             now: AtomicU64::new(1),
-            reached: [const { AtomicU64::new(0) }; PhysCpu::LIMIT],
+            reached: [const { AtomicU64::new(EVERYTHING) }; PhysCpu::LIMIT],
         }
     }
 
@@ -62,6 +68,15 @@ impl FlushClock {
 
     fn tick(&self) -> u64 {
         self.now.fetch_add(1, Ordering::SeqCst).wrapping_add(1)
+    }
+
+    /// This CPU is about to load a guest's root. If it had none, what it reaches begins anew.
+    fn leave_idle(&self, cpu: PhysCpu, tick: u64) {
+        if let Some(reached) = self.reached.get(cpu.index())
+            && reached.load(Ordering::SeqCst) == EVERYTHING
+        {
+            reached.store(tick, Ordering::SeqCst);
+        }
     }
 
     fn reach(&self, cpu: PhysCpu, tick: u64) {
@@ -96,24 +111,23 @@ impl<M: Machine> Ram<'_, M> {
     }
 
     /// Loads a root on this CPU.
-    pub fn load_root(self, root: crate::ids::Mfn, flush: RootFlush) {
-        let clock = self.frames.clock();
+    pub fn load_root(self, root: Mfn, flush: RootFlush) {
+        let (clock, cpu) = (self.frames.clock(), self.machine.cpu_id());
         match flush {
             RootFlush::NonGlobal => self.machine.load_root(root, flush),
             RootFlush::All => {
                 let tick = clock.tick();
+                clock.leave_idle(cpu, tick);
                 self.machine.load_root(root, flush);
-                clock.reach(self.machine.cpu_id(), tick);
+                clock.reach(cpu, tick);
             }
         }
     }
 
     /// Loads the root without guest mappings on this CPU.
     pub fn load_idle_root(self) {
-        let clock = self.frames.clock();
-        let tick = clock.tick();
         self.machine.load_idle_root();
-        clock.reach(self.machine.cpu_id(), tick);
+        self.frames.clock().reach(self.machine.cpu_id(), EVERYTHING);
     }
 }
 
@@ -127,6 +141,9 @@ mod tests {
         let [a, b] = [0, 1].map(|n| PhysCpu::new(n).unwrap());
         let both = CpuSet::only(a).with(b);
         let early = clock.tick();
+        [a, b]
+            .into_iter()
+            .for_each(|cpu| clock.leave_idle(cpu, early));
         let word = StampWord::default();
         word.set_now(&clock);
         clock.reach(a, early);
@@ -134,5 +151,23 @@ mod tests {
         let late = clock.tick();
         clock.reach(b, late);
         assert_eq!(clock.stale(both, word.load()), CpuSet::only(a));
+    }
+
+    #[test]
+    fn a_cpu_without_a_guest_is_never_stale() {
+        let clock = FlushClock::new();
+        let cpu = PhysCpu::new(3).unwrap();
+        let word = StampWord::default();
+        word.set_now(&clock);
+        assert_eq!(clock.stale(CpuSet::only(cpu), word.load()), CpuSet::EMPTY);
+        let tick = clock.tick();
+        clock.leave_idle(cpu, tick);
+        word.set_now(&clock);
+        assert_eq!(
+            clock.stale(CpuSet::only(cpu), word.load()),
+            CpuSet::only(cpu)
+        );
+        clock.reach(cpu, EVERYTHING);
+        assert_eq!(clock.stale(CpuSet::only(cpu), word.load()), CpuSet::EMPTY);
     }
 }

@@ -228,8 +228,9 @@ impl FrameTable {
     /// Frames that nobody owns: in the lists, freed, or being scrubbed.
     #[must_use]
     pub fn free(&self) -> Frames {
-        let listed = self.lists.lock_leaf().free;
-        Frames::new(listed.saturating_add(self.to_scrub().get()))
+        // Under the lock: a frame moves from one to the other under it.
+        let lists = self.lists.lock_leaf();
+        Frames::new(lists.free.saturating_add(self.to_scrub().get()))
     }
 
     /// The part of [`Self::free`] that is not in the lists yet.
