@@ -5,14 +5,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hypercall_abi::Errno;
-use hypercall_abi::memory::E820Entry;
+use hypercall_abi::memory::{E820_RAM, E820Entry};
 
 use crate::control::Devices;
 use crate::domain::{Domain, DomainTable};
 use crate::effects::Effects;
 use crate::event::DeviceLines;
 use crate::frame::{FrameTable, Layout, LayoutError, Ram};
-use crate::ids::{CpuSet, Nanos, PhysCpu};
+use crate::ids::{CpuSet, FRAME_SHIFT, Frames, Nanos, PhysCpu};
 use crate::machine::Machine;
 use crate::sched::{Halt, Scheduler};
 use crate::sync::{AtomicBool, AtomicU64, Held, Ordering, Ranked, rank};
@@ -198,6 +198,15 @@ impl<M: Machine> Hypervisor<M> {
     /// The firmware's memory map.
     pub fn machine_map(&self) -> &[E820Entry] {
         &self.machine_map
+    }
+
+    /// Frames of the machine's RAM, the pool's and those that the hypervisor keeps for itself.
+    #[must_use]
+    pub fn ram_frames(&self) -> Frames {
+        let ram = self.machine_map.iter().filter(|e| e.kind == E820_RAM);
+        let bytes = ram.fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
+        // Firmware's map may be without entries where a test made it.
+        Frames::new((bytes >> FRAME_SHIFT).max(self.frames.total().get()))
     }
 
     /// CPUs that run.

@@ -24,7 +24,7 @@ pub(super) fn host_info<M: Machine>(
 ) -> Answer {
     let hv = caller.hv;
     let frames = hv.frames();
-    let (total, free) = (frames.total(), frames.free());
+    let (total, free) = (hv.ram_frames(), frames.free());
     let owned = frames
         .accounts()
         .map(|(_, account)| sum([account.total(), account.special(), account.overhead()]));
