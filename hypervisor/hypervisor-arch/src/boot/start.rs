@@ -223,7 +223,7 @@ fn decide_smap(tables: &OwnTables, free: &mut FreeMemory) {
 /// Gives the heap its memory: the records of all frames, room for the domains that so much memory can hold, and what
 /// any machine needs.
 fn give_heap(boot: &mut Handover) {
-    let records: u64 = boot.free.ranges().iter().map(|range| records(*range)).sum();
+    let records = records(boot.free.ranges());
     let domains = (boot.information.map.ram_bytes() >> 10).min(DOMAINS_HEAP_MAX);
     let length = records + domains + LEAST_HEAP;
     let memory = boot
@@ -234,11 +234,16 @@ fn give_heap(boot: &mut Handover) {
     unsafe { heap::give(layout::direct(memory.start), memory.length()) };
 }
 
-/// Bytes of heap for the records of a range's frames, which come in chunks of 2^15: 1 MiB for each chunk.
-fn records(range: PhysRange) -> u64 {
-    let first = range.start >> FRAMES_CHUNK_SHIFT;
-    let last = (range.end - 1) >> FRAMES_CHUNK_SHIFT;
-    (last - first + 1) << 20
+/// Bytes of heap for the records of all frames in ascending ranges, which come in chunks of 2^15: 1 MiB for each chunk.
+fn records(ranges: &[PhysRange]) -> u64 {
+    let mut chunks = 0;
+    let mut next = 0;
+    for range in ranges {
+        let first = (range.start >> FRAMES_CHUNK_SHIFT).max(next);
+        next = ((range.end - 1) >> FRAMES_CHUNK_SHIFT) + 1;
+        chunks += next.saturating_sub(first);
+    }
+    chunks << 20
 }
 
 /// Gives whether the CPUs' time stamp counters agree.
