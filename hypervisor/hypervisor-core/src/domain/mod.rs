@@ -15,3 +15,6 @@ pub mod teardown;
 
 pub use record::{Assist, Domain, DomainCounters};
 pub use table::{DomId, DomainTable};
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ impl<M: Machine> Hypervisor<M> {
         let cpus = self.scheduler.lock(held).0.pause(group, machine.now());
         self.reschedule_all(cpus, &mut effects);
         effects.run(machine, machine.cpu_id());
-        while self.is_somewhere(domain) {
+        while self.is_somewhere(domain, held) {
             relax();
         }
     }
@@ -36,15 +36,22 @@ impl<M: Machine> Hypervisor<M> {
         cpus.is_some()
     }
 
-    fn is_somewhere(&self, domain: &Domain) -> bool {
-        let running = domain
-            .vcpus()
-            .iter()
-            .any(|vcpu| vcpu.running_on().is_some());
-        let loaded = domain
-            .memory
-            .account(self.frames())
-            .is_some_and(|account| !account.dirty().is_empty());
-        running || loaded
+    /// Whether a vCPU of a domain runs, or a CPU has its tables loaded.
+    ///
+    /// The scheduler is asked first. A CPU that it has given a vCPU shows that only when it has put the vCPU on, and is taken
+    /// off the scheduler's list before it puts the vCPU off again: whoever asks in the other order may see neither.
+    pub(super) fn is_somewhere(&self, domain: &Domain, held: &mut Held<'_, 0>) -> bool {
+        let given = domain
+            .group()
+            .is_some_and(|group| !self.scheduler.lock(held).0.cpus_of(group).is_empty());
+        let running = || {
+            let mut vcpus = domain.vcpus().iter();
+            vcpus.any(|vcpu| vcpu.running_on().is_some())
+        };
+        let loaded = || {
+            let account = domain.memory.account(self.frames());
+            account.is_some_and(|account| !account.dirty().is_empty())
+        };
+        given || running() || loaded()
     }
 }
