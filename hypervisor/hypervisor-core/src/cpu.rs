@@ -12,13 +12,14 @@ use crate::domain::crash::{self, CrashReason};
 use crate::domain::{Domain, DomainCounters};
 use crate::effects::Effects;
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
+use crate::event::{self, Virq};
 use crate::hypervisor::Hypervisor;
 use crate::ids::{Nanos, PhysCpu, VcpuId};
 use crate::machine::{DeviceLine, Machine};
 use crate::sync::{Held, Ordering};
 use crate::vcpu::context::{is_canonical, selector};
 use crate::vcpu::{VcpuState, deliver, trap};
-use crate::{caller::Caller, dispatch, event, time};
+use crate::{caller::Caller, dispatch, time};
 
 mod switch;
 
@@ -127,6 +128,9 @@ impl<M: Machine> Cpu<M> {
     /// The exit loop.
     fn leave(&mut self, hv: &Hypervisor<M>, mut effects: Effects) -> Next {
         loop {
+            if hv.take_log_news() {
+                event::send_first_domain(hv, Virq::ConRing, &mut effects, &mut Held::enter());
+            }
             effects.run(hv.machine(), self.id);
             let asked = hv
                 .cpu(self.id)

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use hypercall_abi::Errno;
 use hypercall_abi::memory::{E820_RAM, E820Entry};
 
+use crate::console;
 use crate::control::Devices;
 use crate::domain::{Domain, DomainTable};
 use crate::effects::Effects;
@@ -139,6 +140,8 @@ pub struct Hypervisor<M: Machine> {
     tsc_stable: bool,
     lines: DeviceLines,
     devices: Devices,
+    /// Writes to the log that dom0 was told of.
+    told_of_log: AtomicU64,
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -174,6 +177,7 @@ impl<M: Machine> Hypervisor<M> {
             tsc_stable: boot.tsc_stable,
             lines: DeviceLines::default(),
             devices: Devices::default(),
+            told_of_log: AtomicU64::new(0),
         })
     }
 
@@ -237,6 +241,14 @@ impl<M: Machine> Hypervisor<M> {
     /// What `cpu` shows.
     pub fn cpu(&self, cpu: PhysCpu) -> Option<&CpuRecord> {
         self.cpus.get(cpu.index())
+    }
+
+    /// Whether there is something in the log that dom0 was not told of; it is being told then. Asked at every exit, so the common
+    /// answer costs two loads.
+    pub(crate) fn take_log_news(&self) -> bool {
+        let writes = console::writes();
+        self.told_of_log.load(Ordering::Relaxed) != writes
+            && self.told_of_log.swap(writes, Ordering::Relaxed) != writes
     }
 
     /// Makes `cpu` choose anew who runs.

@@ -1,6 +1,6 @@
 //! The ring of the hypervisor's own log, which dom0 reads.
 
-use crate::sync::{Ranked, rank};
+use crate::sync::{AtomicU64, Ordering, Ranked, rank};
 
 /// Bytes of the log that are kept.
 pub const LOG_BYTES: usize = 64 * 1024;
@@ -30,6 +30,7 @@ impl LogRing {
 
     /// Appends.
     pub fn write(&mut self, text: &[u8]) {
+        WRITES.fetch_add(1, Ordering::Relaxed);
         for &byte in text {
             if let Some(slot) = self.bytes.get_mut(index(self.written)) {
                 *slot = byte;
@@ -74,6 +75,14 @@ fn index(position: u64) -> usize {
 
 /// The log of this hypervisor. Static, because lines are written before there is anything else.
 pub static LOG: Ranked<{ rank::CONSOLE }, LogRing> = Ranked::new(LogRing::new());
+
+/// Changes whenever a log is written to, so that nobody needs the lock to see that there is something new.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+/// A number that changes with every write to the log.
+pub(crate) fn writes() -> u64 {
+    WRITES.load(Ordering::Relaxed)
+}
 
 #[cfg(test)]
 mod tests {

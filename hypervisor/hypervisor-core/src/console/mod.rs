@@ -5,4 +5,5 @@ mod log;
 pub(crate) mod op;
 
 pub use line::{ConsoleLine, LINES_PER_SECOND};
+pub(crate) use log::writes;
 pub use log::{LOG, LOG_BYTES, LogRing};

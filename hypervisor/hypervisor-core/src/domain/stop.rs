@@ -2,12 +2,11 @@
 
 use alloc::sync::Arc;
 
+use super::Domain;
 use super::life::{Life, LifeRecord, ShutdownReason};
-use super::{DomId, Domain};
 use crate::effects::Effects;
 use crate::event::{self, Virq};
 use crate::hypervisor::Hypervisor;
-use crate::ids::VcpuId;
 use crate::machine::{Machine, PowerAction};
 use crate::sync::Held;
 
@@ -60,9 +59,7 @@ pub(crate) fn tell<M: Machine, const TOP: u8>(
     effects: &mut Effects,
     held: &mut Held<'_, TOP>,
 ) {
-    if let Some(first) = hv.domains.get(DomId::FIRST, held) {
-        event::send_virq(hv, &first, VcpuId::new(0), Virq::DomExc, effects, held);
-    }
+    event::send_first_domain(hv, Virq::DomExc, effects, held);
 }
 
 fn power_action(life: Life) -> PowerAction {

@@ -25,7 +25,7 @@ pub use line::{DeviceLines, device_interrupt};
 pub(crate) use op::operation;
 pub use port::{Binding, Port, Record, VirqNumber};
 pub use table::{DOMAIN_PORTS, EventTable, FIRST_DOMAIN_PORTS};
-pub use virq::{Virq, send_virq};
+pub use virq::{Virq, send_first_domain, send_virq};
 
 /// Whether a port exists and is pending, for `SCHEDOP_poll`; `None` if it does not.
 pub fn is_pending<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, port: u32) -> Option<bool> {

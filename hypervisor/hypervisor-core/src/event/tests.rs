@@ -413,3 +413,14 @@ fn a_devices_line_is_the_first_domains_once_it_is_claimed() {
         Ok(port)
     );
 }
+
+#[test]
+fn the_first_domain_is_told_once_of_new_text_in_the_log() {
+    let mut bench = Bench::new();
+    let domain = own(&bench);
+    let port = virq(&mut bench, VIRQ_CON_RING, 0).unwrap();
+    clear(&bench, &domain, port);
+    crate::console::LOG.lock_leaf().write(b"news\n");
+    assert_eq!(status(&mut bench, port).map(drop), Ok(()));
+    assert!(is_set(&bench, &domain, port));
+}

@@ -6,7 +6,7 @@ use hypercall_abi::event::{VIRQ_CON_RING, VIRQ_CONSOLE, VIRQ_DOM_EXC, VIRQ_TIMER
 
 use super::deliver;
 use super::port::{Binding, VirqNumber};
-use crate::domain::Domain;
+use crate::domain::{DomId, Domain};
 use crate::effects::Effects;
 use crate::hypervisor::Hypervisor;
 use crate::ids::VcpuId;
@@ -50,5 +50,17 @@ pub fn send_virq<M: Machine, const TOP: u8>(
     let record = domain.events.record(port);
     if record.binding == Binding::Virq(number) {
         deliver::raise(hv, domain, port, record, effects, held);
+    }
+}
+
+/// Raises a VIRQ that is the first domain's; dropped where it has no port for it.
+pub fn send_first_domain<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    virq: Virq,
+    effects: &mut Effects,
+    held: &mut Held<'_, TOP>,
+) {
+    if let Some(first) = hv.domains.get(DomId::FIRST, held) {
+        send_virq(hv, &first, VcpuId::FIRST, virq, effects, held);
     }
 }
