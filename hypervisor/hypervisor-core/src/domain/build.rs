@@ -305,16 +305,13 @@ mod tests {
         }
     }
 
-    fn run(
-        world: &World,
-        context: &mut VcpuGuestContext,
-    ) -> Result<(Mfn, vec::Vec<u8>), BuildError> {
+    fn run(world: &World, context: &mut VcpuGuestContext) -> Result<(Mfn, Vec<u8>), BuildError> {
         let ram = Ram {
             machine: &world.machine,
             frames: &world.frames,
         };
         let shared_info = ram.allocate_special(world.memory.owner()).unwrap();
-        let kernel: vec::Vec<u8> = (0..6000_u32).map(|n| n.to_le_bytes()[0] | 1).collect();
+        let kernel: Vec<u8> = (0..6000_u32).map(|n| n.to_le_bytes()[0] | 1).collect();
         let plan = plan();
         let source = Source {
             kernel: &kernel,

@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn handles_come_back_and_end_at_the_limit() {
         let mut handles = Handles::default();
-        let given: std::vec::Vec<u32> = core::iter::from_fn(|| handles.reserve().ok()).collect();
+        let given: Vec<u32> = core::iter::from_fn(|| handles.reserve().ok()).collect();
         assert_eq!(given.len(), MAX_HANDLES);
         assert_eq!(handles.reserve(), Err(Status::NoSpace));
         handles.release(given[7]);

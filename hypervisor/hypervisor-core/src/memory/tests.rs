@@ -117,7 +117,7 @@ impl World {
         loop {
             match self.call(command) {
                 MemoryOutcome::Again(next) => command = next,
-                done => return done,
+                done @ (MemoryOutcome::Done(_) | MemoryOutcome::Refused(_)) => return done,
             }
         }
     }
