@@ -229,7 +229,6 @@ impl<'a, M: Machine> Memory<'a, M> {
 
 #[cfg(test)]
 mod tests {
-    use std::vec;
 
     use hypercall_abi::start::StartInfo;
     use kernel_image::Segment;
