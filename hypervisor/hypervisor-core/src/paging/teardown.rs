@@ -67,6 +67,10 @@ impl Teardown {
             }
             self.vcpus_done = true;
         }
+        if account.total().get() != 0 && ram.frames.next_frame(self.next).is_none() {
+            // Whoever was charged before the domain was dying may have been given its frames behind the walk.
+            self.next = 0;
+        }
         if self.walk(ram, domain, held) == Step::Again {
             return Remains::Work;
         }

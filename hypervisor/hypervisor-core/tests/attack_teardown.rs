@@ -1,0 +1,47 @@
+//! The end of a domain's memory while somebody on another CPU still works on it.
+
+use hypervisor_core::domain::account::DomainMemory;
+use hypervisor_core::fake::FakeMachine;
+use hypervisor_core::frame::{FrameRange, FrameTable, Layout, Ram};
+use hypervisor_core::ids::Frames;
+use hypervisor_core::paging::{Remains, Teardown, VcpuMemory};
+use hypervisor_core::sync::Held;
+
+const POOL: [FrameRange; 1] = [FrameRange {
+    start: 0x100,
+    end: 0x140,
+}];
+
+#[test]
+fn a_frame_that_comes_back_behind_the_walk_is_found_by_the_next_one() {
+    let machine = FakeMachine::new(&POOL, 1);
+    let layout = Layout {
+        pool: &POOL,
+        withheld: &[],
+        address_bits: 40,
+        no_execute: true,
+        max_domains: 2,
+    };
+    let frames = FrameTable::new(&machine, &layout).expect("a layout");
+    let ram = Ram {
+        machine: &machine,
+        frames: &frames,
+    };
+    let before = frames.free();
+    let domain = DomainMemory::new(ram, 3, Frames::new(8)).expect("memory");
+    let frame = ram.allocate_for(domain.owner(), 0, u64::MAX);
+    let number = frame.expect("a frame").get();
+    // An exchange on another CPU has the frame in hand when the domain begins to die, and then fails.
+    let stolen = ram.steal(domain.owner(), number).expect("an idle frame");
+    domain.account(&frames).expect("an account").set_dying();
+    let mut teardown = Teardown::new();
+    let mut step = || {
+        let vcpus: [&VcpuMemory; 0] = [];
+        teardown.step(ram, &domain, vcpus.into_iter(), &mut Held::enter())
+    };
+    assert_eq!(step(), Remains::Others);
+    drop(stolen);
+    assert_eq!(step(), Remains::Nothing);
+    assert!(frames.close_account(domain.owner()));
+    assert_eq!(frames.free(), before);
+}
