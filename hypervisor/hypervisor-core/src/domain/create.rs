@@ -74,6 +74,7 @@ pub fn create<M: Machine>(
         }
     };
     if let Err(error) = enter(hv, request, &domain, held) {
+        hide(hv, &domain, held);
         leave(hv, &domain, held);
         domain
             .grants
@@ -184,7 +185,7 @@ fn enter<M: Machine>(
     domain: &Arc<Domain>,
     held: &mut Held<'_, 0>,
 ) -> Result<(), Errno> {
-    // First: whatever fails later, `leave` takes the reservation back.
+    // First: whatever fails later, `hide` takes the reservation back.
     reserve_alarms(hv, domain.vcpus().len(), held)?;
     let now = hv.machine().now();
     {
@@ -226,8 +227,8 @@ fn reserve_alarms<M: Machine>(
     Ok(())
 }
 
-/// Takes the domain out of scheduler, timers and table.
-pub(super) fn leave<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, held: &mut Held<'_, 0>) {
+/// Takes the domain out of table and timers: nobody finds it any more.
+pub(super) fn hide<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, held: &mut Held<'_, 0>) {
     hv.domains.remove(domain, held);
     for cpu in hv.online().iter() {
         if let Some(record) = hv.cpu(cpu) {
@@ -238,6 +239,10 @@ pub(super) fn leave<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, held: &mut 
         .unwrap_or(0)
         .saturating_mul(2);
     hv.alarms.fetch_sub(alarms, Ordering::Relaxed);
+}
+
+/// Takes the domain out of the scheduler. Nobody uses its numbers there any more.
+pub(super) fn leave<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, held: &mut Held<'_, 0>) {
     if let Some(group) = domain.group() {
         // Dropped after the lock: it may be the last reference.
         let payload = hv.scheduler.lock(held).0.remove_group(group);

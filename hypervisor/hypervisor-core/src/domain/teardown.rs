@@ -16,12 +16,16 @@ use crate::event::{self, Last};
 use crate::frame::WritableRef;
 use crate::grant;
 use crate::machine::Machine;
-use crate::paging::Remains;
+use crate::paging::{Remains, Teardown};
 use crate::peers::Peers;
 use crate::sync::relax;
 
 /// Ports closed between two looks at whether to stop.
 const PORTS: usize = 64;
+/// Who knows of a domain when nobody works on it: the caller, the scheduler, the table of domains.
+const LISTED: usize = 3;
+/// The same for a domain that is in no table any more.
+const UNLISTED: usize = 2;
 /// General references on a shared page that nobody maps.
 const UNMAPPED: u32 = 1;
 
@@ -42,6 +46,10 @@ pub fn go_on<M: Machine>(
     caller: &mut Caller<'_, M>,
     domain: &Arc<Domain>,
 ) -> Result<Progress, Errno> {
+    // One CPU at a time: another one that asks meanwhile must neither overtake the wait for the vCPUs nor wait for itself.
+    let Some(mut teardown) = domain.teardown.try_lock() else {
+        return Ok(Progress::More);
+    };
     begin(caller, domain);
     let hv = caller.hv;
     while !event::close_some(hv, domain, PORTS, Last::Yes, &mut caller.held) {
@@ -49,8 +57,9 @@ pub fn go_on<M: Machine>(
             return Ok(Progress::More);
         }
     }
+    wait_until_known(domain, LISTED);
     drop_registered_areas(caller, domain);
-    if memory_step(caller, domain) == Remains::Work {
+    if memory_step(caller, domain, &mut teardown) == Remains::Work {
         return Ok(Progress::More);
     }
     while grant::end_one(hv.ram(), &Peers::of(hv, domain), domain, &mut caller.held) {
@@ -61,7 +70,7 @@ pub fn go_on<M: Machine>(
     if is_used_by_others(caller, domain) {
         return Err(Errno::EBUSY);
     }
-    finish(caller, domain);
+    finish(caller, domain, &mut teardown);
     Ok(Progress::Gone)
 }
 
@@ -82,7 +91,8 @@ fn begin<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) {
     log::info!("d{}: is being destroyed", domain.id().get());
 }
 
-/// Lets go of the frames that hold shared state of vCPUs. None of them is told anything any more.
+/// Lets go of the frames that hold shared state of vCPUs. None of them is told anything any more: no port is left, and who
+/// saw one open is done.
 fn drop_registered_areas<M: Machine>(caller: &Caller<'_, M>, domain: &Domain) {
     for vcpu in domain
         .vcpus()
@@ -97,10 +107,13 @@ fn drop_registered_areas<M: Machine>(caller: &Caller<'_, M>, domain: &Domain) {
     }
 }
 
-fn memory_step<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) -> Remains {
-    let (mut teardown, mut held) = domain.teardown.lock(&mut caller.held);
+fn memory_step<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    domain: &Domain,
+    teardown: &mut Teardown,
+) -> Remains {
     let vcpus = domain.vcpus().iter().map(|vcpu| &vcpu.memory);
-    teardown.step(caller.hv.ram(), &domain.memory, vcpus, &mut held)
+    teardown.step(caller.hv.ram(), &domain.memory, vcpus, &mut caller.held)
 }
 
 /// Whether anything of the domain's is still in use elsewhere.
@@ -115,18 +128,24 @@ fn is_used_by_others<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) ->
     owned || mapped(domain.shared_info()) || grants.any(mapped)
 }
 
-/// Takes the domain out of the world and gives back the last of it.
-fn finish<M: Machine>(caller: &mut Caller<'_, M>, domain: &Arc<Domain>) {
-    let hv = caller.hv;
-    create::leave(hv, domain, &mut caller.held);
-    // Who found the domain before may still be at it, on another CPU: the shared pages must not become another's meanwhile.
-    while Arc::strong_count(domain) > 1 {
+/// Waits until whoever found the domain before, on another CPU, is done with it. They wait for nobody that holds no lock.
+fn wait_until_known(domain: &Arc<Domain>, by: usize) {
+    while Arc::strong_count(domain) > by {
         relax();
     }
+}
+
+/// Takes the domain out of the world and gives back the last of it.
+fn finish<M: Machine>(caller: &mut Caller<'_, M>, domain: &Arc<Domain>, teardown: &mut Teardown) {
+    let hv = caller.hv;
+    create::hide(hv, domain, &mut caller.held);
+    // The shared pages must not become another's meanwhile, nor the scheduler's numbers.
+    wait_until_known(domain, UNLISTED);
+    create::leave(hv, domain, &mut caller.held);
     let (ram, owner) = (hv.ram(), domain.memory.owner());
     domain.grants.end_sharing(ram, owner, &mut caller.held);
     ram.end_sharing(owner, domain.shared_info());
-    while memory_step(caller, domain) == Remains::Work {}
+    while memory_step(caller, domain, teardown) == Remains::Work {}
     let closed = hv.frames().close_account(owner);
     debug_assert!(closed, "nothing of the domain was left");
     log::info!("d{}: is gone", domain.id().get());
