@@ -18,6 +18,8 @@ macro_rules! for_each_memory_operation {
             3 current_reservation(argument: In<MemoryDomain>) since 1 by any;
             /// Returns the frames that a domain may have. Errors: `ESRCH`; `EPERM`.
             4 maximum_reservation(argument: In<MemoryDomain>) since 1 by any;
+            /// Refused: there is no table of all frames; each domain has a view of its own. Errors: `EPERM`.
+            5 machphys_mfn_list(argument: InOut<MachphysMfnList>) since 1 by any;
             /// Gives a domain zeroed frames for the PFNs in the list and overwrites them with the frames' numbers; sets the
             /// M2P. Returns the extents done, never an error.
             6 populate_physmap(argument: In<MemoryReservation>) since 1 by any;
@@ -33,12 +35,14 @@ macro_rules! for_each_memory_operation {
             11 exchange(argument: InOut<MemoryExchange>) since 1 by any;
             /// Tells where the M2P is.
             12 machphys_mapping(argument: Out<MachphysMapping>) since 1 by any;
-            /// Sets the memory map that a domain reads. Errors: `EINVAL` more than 1024 entries; `ESRCH`; `EPERM`; `ENOMEM`.
-            13 set_memory_map(argument: In<ForeignMemoryMap>) since 1 by dom0;
-            /// Returns the highest PFN that a domain says it has. Errors: `ESRCH`; `EPERM`.
-            14 maximum_gpfn(argument: In<MemoryDomain>) since 1 by any;
-            /// Refused: for translated guests. Errors: `ESRCH`; `EACCES`.
+            /// Refused: memory maps follow from what a domain may have. Errors: `EPERM`.
+            13 set_memory_map(argument: In<ForeignMemoryMap>) since 1 by any;
+            /// Refused: for translated guests. Errors: `EACCES`.
             15 remove_from_physmap(argument: In<RemoveFromPhysmap>) since 1 by any;
+            /// Returns 0: frames are not shared by their contents.
+            18 get_sharing_freed_pages() since 1 by any;
+            /// Returns 0: frames are not shared by their contents.
+            19 get_sharing_shared_pages() since 1 by any;
             /// Refused: for translated guests. Errors: `EOPNOTSUPP` a range; `ESRCH`; `EACCES`.
             23 add_to_physmap_batch(argument: In<AddToPhysmapBatch>) since 1 by any;
             /// Refused: there are no 32-bit guests. Errors: `EOPNOTSUPP`.

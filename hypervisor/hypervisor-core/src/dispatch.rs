@@ -111,6 +111,8 @@ pub(crate) fn argument<T: RegisterArgument>(arguments: &Arguments, index: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::tests::{Bench, DATA};
+    use hypercall_abi::{number, table};
 
     #[test]
     fn unassigned_numbers_do_not_exist() {
@@ -119,6 +121,48 @@ mod tests {
         }
         for number in [0, 1, 12, 17, 23, 24, 29, 32, 56] {
             assert!(exists(number), "{number}");
+        }
+    }
+
+    /// The result of sub-operation `number` of a call, on arguments that are all zero.
+    fn probe(bench: &mut Bench, call: u32, number: u32) -> u64 {
+        let [low, ..] = number.to_le_bytes();
+        let mut request = [0; 64];
+        request[0] = low;
+        let is_request = matches!(call, number::MMU_UPDATE | number::MMUEXT_OP);
+        bench.write(DATA, &if is_request { request } else { [0; 64] });
+        bench.state().registers.r10 = RawDomId::SELF.0.into();
+        if is_request {
+            bench.result(call, [DATA, 1, 0])
+        } else {
+            bench.result(call, [number.into(), DATA, 1])
+        }
+    }
+
+    #[test]
+    fn exactly_the_operations_of_the_table_exist() {
+        // The others are dispatched by the table itself.
+        let by_hand = [
+            number::MMU_UPDATE,
+            number::MMUEXT_OP,
+            number::MEMORY_OP,
+            number::GRANT_TABLE_OP,
+        ];
+        for call in by_hand {
+            let mut bench = Bench::new();
+            let rows = table::hypercall(call.into()).unwrap().operations;
+            // The lowest bits of an address, the whole of the others.
+            let numbers = if call == number::MMU_UPDATE {
+                0..8
+            } else {
+                0..64
+            };
+            for operation in numbers {
+                let listed = rows.iter().any(|row| row.number == operation);
+                let refused =
+                    Errno::from_register(probe(&mut bench, call, operation)) == Err(Errno::ENOSYS);
+                assert_eq!(refused, !listed, "{call} {operation}");
+            }
         }
     }
 }
