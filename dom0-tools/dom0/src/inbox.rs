@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::mem;
 
 use dom0_services::control::LocalPort;
-use guest_kernel::event::{Port, Signal};
+use guest_kernel::event::{self, Port, Signal};
 use guest_kernel::hypercall::Errno;
 use guest_kernel::smp::VcpuId;
 use guest_kernel::sync::Lock;
@@ -46,11 +46,14 @@ impl Inbox {
         keep(VIRQ_CON_RING, move || inbox.signal.set())
     }
 
-    /// Notes each event of a ring's port.
+    /// Notes each event of a ring's port, and closes the port until the gate opens it again: however many events a guest
+    /// sends, there is one upcall for each look at its ring.
     pub(crate) fn watch(self: &Arc<Self>, port: &Port) -> Result<(), Errno> {
         let inbox = Arc::clone(self);
-        let local = LocalPort(port.number().0);
+        let raw = port.number();
+        let local = LocalPort(raw.0);
         port.set_handler(move || {
+            event::mask_port(raw);
             inbox.hints.lock().ports.insert(local);
             inbox.signal.set();
         })

@@ -10,7 +10,7 @@ use dom0_services::control::{Attached, Host, HostError, Interfaces, LocalPort, R
 use guest_kernel::event::Port;
 use guest_kernel::grant::{self, Access, GrantError};
 use guest_kernel::hypercall::{self, Errno, manage};
-use guest_kernel::timer;
+use guest_kernel::{heap, timer};
 use hypercall_abi::control::audit::Audit;
 use hypercall_abi::control::domain::{DomainCreate, DomainRecord};
 use hypercall_abi::control::grant::GrantSeed;
@@ -62,6 +62,10 @@ impl Host for Machine {
 
     fn now(&self) -> u64 {
         timer::now()
+    }
+
+    fn spare_bytes(&self) -> u64 {
+        u64::try_from(heap::free_bytes()).unwrap_or(u64::MAX)
     }
 
     fn fresh_number(&mut self) -> u64 {

@@ -4,6 +4,7 @@
 //!
 //! * `machine`: hypercalls, ring pages and ports, as the services ask for them;
 //! * `inbox`: what upcalls leave for the one task that serves everything;
+//! * `gate`: how often a domain's events are listened to;
 //! * `device`: the virtio console that carries the control channel;
 //! * `serve`: that task, which sleeps until there is something in the inbox or a time has come.
 #![no_std]
@@ -15,6 +16,7 @@ extern crate alloc;
 mod bundle;
 #[expect(unsafe_code, reason = "memory that a device reads and writes")]
 mod device;
+mod gate;
 mod inbox;
 mod machine;
 mod page;
@@ -73,7 +75,7 @@ fn start(boot: &'static Boot) -> Result<(), &'static str> {
     log::info!(
         "dom0 {}: {} MiB, serving",
         env!("CARGO_PKG_VERSION"),
-        boot.pages() * PAGE_BYTES >> 20
+        (boot.pages() * PAGE_BYTES) >> 20
     );
     task::spawn(serve::run(manager, channel, inbox));
     Ok(())

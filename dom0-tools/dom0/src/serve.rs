@@ -11,21 +11,27 @@ use guest_kernel::hypercall::sched::{self, ShutdownReason};
 use guest_kernel::{task, timer};
 
 use crate::device::Channel;
+use crate::gate::Gate;
 use crate::inbox::Inbox;
 use crate::machine::Machine;
 
 /// Serves for ever.
 pub(crate) async fn run(mut manager: Manager<Machine>, mut channel: Channel, inbox: Arc<Inbox>) {
+    let mut gate = Gate::default();
     loop {
         let hints = inbox.take();
-        for port in hints.ports {
-            manager.port_event(port);
+        for port in &hints.ports {
+            manager.port_event(*port);
         }
         if hints.domain {
             manager.domain_event();
         }
         channel.receive(|bytes| manager.receive(bytes));
-        let next = manager.work();
+        let mut next = manager.work();
+        gate.served(&hints.ports, timer::now());
+        if let Some(time) = gate.reopen(timer::now()) {
+            next.by(time);
+        }
         channel.send(|| manager.next_frame());
         if manager.is_power_off_due() {
             log::info!("dom0: power off");

@@ -45,8 +45,8 @@ fn set_home(port: RawPort, home: Option<VcpuId>) {
     }
 }
 
-/// Closes a port for upcalls; says whether it was open.
-pub(crate) fn mask_port(port: RawPort) -> bool {
+/// Closes a port for upcalls; says whether it was open. Events wait until [`unmask`](crate::hypercall::event::unmask).
+pub fn mask_port(port: RawPort) -> bool {
     place(port).is_some_and(|(word, bit)| {
         shared::page().mask[word].fetch_or(bit, Ordering::SeqCst) & bit == 0
     })

@@ -15,7 +15,7 @@ use thiserror::Error;
 use zerocopy::FromZeros;
 
 /// Frames given in one step.
-const FRAMES_PER_STEP: usize = 4096;
+const FRAMES_PER_STEP: usize = 1024;
 /// Pages written in one step: a MiB.
 const PAGES_PER_STEP: u64 = 256;
 

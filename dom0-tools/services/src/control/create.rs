@@ -6,6 +6,7 @@ use super::{
     host::Host,
     manager::Manager,
     query::DOM0_NAME,
+    size::Size,
     stream::Work,
     words,
 };
@@ -18,6 +19,7 @@ use crate::{
 use alloc::{boxed::Box, format, string::String, sync::Arc};
 use dom0_protocol::{
     Digest, DomainName, ErrorCode, ErrorReply, Reply, StreamId,
+    progress::Unit,
     reply::Created,
     request::{Create, Execution, File, KernelSource, Start},
 };
@@ -29,6 +31,10 @@ use hypercall_abi::{
 
 /// What the demo kernel is called.
 const DEMO_LABEL: &str = "demo";
+/// Bytes of dom0's memory that a domain takes beside eight for each of its frames: scroll-back, nodes, pages on their way.
+const BYTES_PER_DOMAIN: u64 = 3 << 20;
+/// Bytes of its own memory that dom0 gives to nobody.
+pub(super) const OWN_RESERVE: u64 = 4 << 20;
 /// The largest weight.
 const MAX_WEIGHT: u32 = 65535;
 
@@ -54,6 +60,7 @@ impl<H: Host> Manager<H> {
         ledger
             .admit_domain(&asked)
             .map_err(|refusal| words::refusal(&refusal))?;
+        self.check_own_memory(&config)?;
         if execution == Execution::DryRun {
             let reply = self.created(&name, None, &config, started);
             self.done(id, reply);
@@ -196,6 +203,23 @@ impl<H: Host> Manager<H> {
             cap_percent: wish.cap_percent,
             affinity: wish.affinity,
         })
+    }
+
+    /// Refuses what dom0 itself has no memory for.
+    fn check_own_memory(&self, config: &Config) -> Result<(), ErrorReply> {
+        let needed = OWN_RESERVE + BYTES_PER_DOMAIN + config.frames.saturating_mul(8);
+        let spare = self.host.spare_bytes();
+        if needed <= spare {
+            return Ok(());
+        }
+        let text = format!(
+            "dom0 needs {} of its own memory for another domain and has {}",
+            Size(needed),
+            Size(spare)
+        );
+        Err(ErrorReply::new(ErrorCode::TooManyDomains, text)
+            .hint("start the machine with a larger dom0_mem=, or destroy domains first")
+            .amounts(Unit::Bytes, needed, spare))
     }
 
     fn kernel(&self, source: KernelSource) -> Result<(Content, Digest, String), ErrorReply> {

@@ -82,6 +82,10 @@ pub trait Host {
 
     /// Nanoseconds since some fixed moment.
     fn now(&self) -> u64;
+    /// Bytes of dom0's own memory that nobody uses.
+    fn spare_bytes(&self) -> u64 {
+        u64::MAX
+    }
     /// A number that was not given before.
     fn fresh_number(&mut self) -> u64;
     /// Versions of the interfaces.

@@ -42,7 +42,7 @@ pub struct Next {
 
 impl Next {
     /// Calls again at `time` at the latest.
-    pub(super) fn by(&mut self, time: u64) {
+    pub fn by(&mut self, time: u64) {
         self.deadline = Some(self.deadline.map_or(time, |earlier| earlier.min(time)));
     }
 }

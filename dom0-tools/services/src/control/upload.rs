@@ -1,6 +1,7 @@
 //! Files that clients send: asked for only if they are not there already.
 
 use super::{
+    create::OWN_RESERVE,
     files::{Arrival, Arriving},
     host::Host,
     manager::Manager,
@@ -39,6 +40,10 @@ impl<H: Host> Manager<H> {
                 .hint("destroy domains whose files are not needed any more")
                 .amounts(Unit::Bytes, wish.length, available)
         };
+        let spare = self.host.spare_bytes().saturating_sub(OWN_RESERVE);
+        if wish.length > spare {
+            return Err(full(usize::try_from(spare).unwrap_or(usize::MAX)));
+        }
         self.files
             .reserve(length)
             .map_err(|error| full(error.available))?;

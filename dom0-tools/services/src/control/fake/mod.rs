@@ -76,6 +76,8 @@ pub(super) struct FakeHost {
     pub(super) attached: BTreeSet<LocalPort>,
     pub(super) notified: Vec<LocalPort>,
     pub(super) log: String,
+    /// dom0's own free memory.
+    pub(super) spare: u64,
     /// Calls that may fail until one does; none while it is `None`.
     pub(super) fail_after: Option<u32>,
     next_domain: u16,
@@ -98,6 +100,7 @@ impl FakeHost {
             attached: BTreeSet::new(),
             notified: Vec::new(),
             log: String::from("(PV) hello\n"),
+            spare: 64 << 20,
             fail_after: None,
             next_domain: 1,
             next_frame: 0x1000,
@@ -160,6 +163,10 @@ impl Host for FakeHost {
 
     fn now(&self) -> u64 {
         self.now
+    }
+
+    fn spare_bytes(&self) -> u64 {
+        self.spare
     }
 
     fn fresh_number(&mut self) -> u64 {

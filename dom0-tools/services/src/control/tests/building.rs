@@ -203,6 +203,24 @@ fn wrong_wishes_change_nothing() {
 }
 
 #[test]
+fn dom0_keeps_memory_for_itself() {
+    let mut bench = Bench::new();
+    bench.host().spare = 5 << 20;
+    let error = bench
+        .ask(Request::Create(Box::new(wish("a"))))
+        .expect_err("refused");
+    assert_eq!(error.code, ErrorCode::TooManyDomains);
+    let upload = Request::Upload(Upload {
+        sha256: Digest([1; 32]),
+        length: 1 << 20,
+        purpose: FilePurpose::Ramdisk,
+    });
+    bench.host().spare = 4 << 20;
+    assert_eq!(code(bench.ask(upload)), ErrorCode::StoreFull);
+    bench.assert_empty();
+}
+
+#[test]
 fn a_dry_run_judges_and_changes_nothing() {
     let mut bench = Bench::new();
     let dry = Create {
