@@ -94,8 +94,8 @@ pub enum Breach {
     View {
         /// The domain.
         domid: u16,
-        /// The frame.
-        frame: Mfn,
+        /// The number of the frame, which may be none of the pool's.
+        number: u64,
     },
 }
 
@@ -183,7 +183,7 @@ impl fmt::Display for Breach {
                     found.get()
                 )
             }
-            Self::View { domid, frame } => write!(f, "d{domid} has a number for {frame}"),
+            Self::View { domid, number } => write!(f, "d{domid} has a PFN for frame {number:#x}"),
         }
     }
 }

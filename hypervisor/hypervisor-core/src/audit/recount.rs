@@ -1,6 +1,6 @@
 //! The enumerators of references, one per kind, and the comparison.
 //!
-//! Counts of a window of frames are computed at a time, so that the memory needed is bounded; each window walks all tables.
+//! Counts are computed for as many frames at a time as there is memory for; each such window walks all tables once.
 
 use alloc::vec::Vec;
 
@@ -15,8 +15,8 @@ use crate::paging::layout;
 use super::invariant::Breach;
 use super::report::Report;
 
-/// Frames counted at a time.
-const WINDOW: usize = 1 << 16;
+/// The fewest frames that are counted at a time.
+const SMALLEST_WINDOW: usize = 1 << 12;
 
 /// A recorded reference that is in no table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,43 +48,80 @@ struct Expected {
 
 struct Recount<'a, M: Machine> {
     ram: Ram<'a, M>,
+    /// Valid and partial tables, and how many of their entries hold references.
+    tables: Vec<(Mfn, Level, u16)>,
     start: u64,
     window: Vec<Expected>,
     report: Report,
 }
 
-/// Recounts everything. `None`: there was no memory for a window.
+/// Recounts everything. `None`: there was no memory for it.
 pub fn audit<M: Machine>(ram: Ram<'_, M>, holders: &impl Holders) -> Option<Report> {
-    let mut window = Vec::new();
-    let length = usize::try_from(ram.frames.limit().get())
-        .unwrap_or(WINDOW)
-        .min(WINDOW);
-    window.try_reserve_exact(length).ok()?;
-    window.resize(length, Expected::default());
+    let limit = ram.frames.limit().get();
     let mut recount = Recount {
         ram,
+        tables: find_tables(ram)?,
         start: 0,
-        window,
+        window: make_window(usize::try_from(limit).ok()?)?,
         report: Report::default(),
     };
     recount.check_contents(holders);
-    recount.check_sums();
-    while recount.start < ram.frames.limit().get() {
+    recount.check_sums()?;
+    while recount.start < limit {
         recount.window.fill(Expected::default());
         recount.count_frames();
+        recount.count_entries();
         recount.count_holders(holders);
         recount.compare();
-        recount.start = recount
-            .start
-            .saturating_add(u64::try_from(length).unwrap_or(1));
+        recount.start = recount.end();
     }
     Some(recount.report)
 }
 
+/// Room for the counts of `frames` frames, or of as many as possible.
+fn make_window(frames: usize) -> Option<Vec<Expected>> {
+    let mut window = Vec::new();
+    let mut length = frames;
+    while window.try_reserve_exact(length).is_err() {
+        length >>= 1;
+        if length < SMALLEST_WINDOW {
+            return None;
+        }
+    }
+    window.resize(length, Expected::default());
+    Some(window)
+}
+
+fn find_tables<M: Machine>(ram: Ram<'_, M>) -> Option<Vec<(Mfn, Level, u16)>> {
+    let table = |mfn| {
+        let state = ram.frames.type_state(mfn);
+        let FrameType::Table(level) = state.kind else {
+            return None;
+        };
+        match state.phase {
+            Phase::Idle | Phase::Changing => None,
+            Phase::Valid => Some((mfn, level, EntryIndex::COUNT)),
+            Phase::Partial(index) => Some((mfn, level, index)),
+        }
+    };
+    let mut tables = Vec::new();
+    tables
+        .try_reserve_exact(frames(ram).filter_map(table).count())
+        .ok()?;
+    // Within the room reserved, even if a table was made meanwhile.
+    let room = tables.capacity();
+    tables.extend(frames(ram).filter_map(table).take(room));
+    Some(tables)
+}
+
 /// All frames of the pool.
 fn frames<M: Machine>(ram: Ram<'_, M>) -> impl Iterator<Item = Mfn> {
+    frames_from(ram, 0)
+}
+
+fn frames_from<M: Machine>(ram: Ram<'_, M>, start: u64) -> impl Iterator<Item = Mfn> {
     let next = move |mfn: &Mfn| ram.frames.next_frame(mfn.get().saturating_add(1));
-    core::iter::successors(ram.frames.next_frame(0), next)
+    core::iter::successors(ram.frames.next_frame(start), next)
 }
 
 impl<M: Machine> Recount<'_, M> {
@@ -105,41 +142,46 @@ impl<M: Machine> Recount<'_, M> {
         }
     }
 
-    /// Allocations, pins, partial states, and the entries of tables.
+    /// One beyond the last frame of the window.
+    fn end(&self) -> u64 {
+        self.start
+            .saturating_add(u64::try_from(self.window.len()).unwrap_or(1))
+    }
+
+    /// Allocations, pins and partial states.
     fn count_frames(&mut self) {
-        for mfn in frames(self.ram) {
-            let holding = self.ram.frames.holding(mfn);
-            let state = self.ram.frames.type_state(mfn);
+        let (ram, end) = (self.ram, self.end());
+        for mfn in frames_from(ram, self.start).take_while(|mfn| mfn.get() < end) {
+            let holding = ram.frames.holding(mfn);
+            let state = ram.frames.type_state(mfn);
             if holding.allocated {
                 self.expect(mfn, holding.special.then_some(FrameType::Writable));
             }
             if state.pinned {
                 self.expect(mfn, Some(state.kind));
             }
-            let counted = match state.phase {
-                Phase::Idle | Phase::Changing => 0,
-                Phase::Valid => EntryIndex::COUNT,
-                Phase::Partial(index) => {
-                    self.expect(mfn, Some(state.kind));
-                    index
-                }
-            };
-            if let FrameType::Table(level) = state.kind {
-                self.count_entries(mfn, level, counted);
+            if matches!(state.phase, Phase::Partial(_)) {
+                self.expect(mfn, Some(state.kind));
             }
         }
     }
 
-    fn count_entries(&mut self, table: Mfn, level: Level, below: u16) {
-        for (_, entry) in present_entries(self.ram, table, level, below) {
-            let Some(target) = self.ram.frames.lookup(entry.frame_number()) else {
+    /// The entries of all tables.
+    fn count_entries(&mut self) {
+        for at in 0..self.tables.len() {
+            let Some(&(table, level, below)) = self.tables.get(at) else {
                 continue;
             };
-            let used = match level.below() {
-                Some(level) => Some(FrameType::Table(level)),
-                None => entry.is_writable().then_some(FrameType::Writable),
-            };
-            self.expect(target, used);
+            for (_, entry) in present_entries(self.ram, table, level, below) {
+                let Some(target) = self.ram.frames.lookup(entry.frame_number()) else {
+                    continue;
+                };
+                let used = match level.below() {
+                    Some(level) => Some(FrameType::Table(level)),
+                    None => entry.is_writable().then_some(FrameType::Writable),
+                };
+                self.expect(target, used);
+            }
         }
     }
 
@@ -160,7 +202,8 @@ impl<M: Machine> Recount<'_, M> {
     }
 
     fn compare(&mut self) {
-        for mfn in frames(self.ram) {
+        let (ram, end) = (self.ram, self.end());
+        for mfn in frames_from(ram, self.start).take_while(|mfn| mfn.get() < end) {
             let at = mfn
                 .get()
                 .checked_sub(self.start)
@@ -286,21 +329,34 @@ impl<M: Machine> Recount<'_, M> {
         }
     }
 
-    /// Accounts, conservation, views.
-    fn check_sums(&mut self) {
-        let frames_table = self.ram.frames;
-        let mut owned = 0_u64;
-        let mut overhead = 0_u64;
-        for (owner, account) in frames_table.accounts() {
-            let mine = |&mfn: &Mfn| frames_table.holding(mfn).owner == owner;
-            let expected = frames(self.ram).filter(mine).count();
-            let expected = Frames::new(u64::try_from(expected).unwrap_or(u64::MAX));
+    /// Accounts, conservation, views. `None`: there was no memory for it.
+    fn check_sums(&mut self) -> Option<()> {
+        let table = self.ram.frames;
+        let mut owners: Vec<(OwnerId, u64)> = Vec::new();
+        owners.try_reserve_exact(table.accounts().count()).ok()?;
+        let room = owners.capacity();
+        owners.extend(table.accounts().map(|(owner, _)| (owner, 0)).take(room));
+        let mut hypervisor = 0_u64;
+        for mfn in frames(self.ram) {
+            let owner = table.holding(mfn).owner;
+            if owner == OwnerId::HYPERVISOR {
+                hypervisor = hypervisor.saturating_add(1);
+            } else if let Some((_, count)) = owners.iter_mut().find(|(known, _)| *known == owner) {
+                *count = count.saturating_add(1);
+            }
+        }
+        let (mut owned, mut overhead) = (0_u64, 0_u64);
+        for (owner, counted) in owners {
+            let Some(account) = table.account(owner) else {
+                continue;
+            };
+            let (domid, expected) = (account.domid(), Frames::new(counted));
             let found = account
                 .total()
                 .get()
                 .saturating_add(account.special().get());
-            if expected.get() != found {
-                let (domid, found) = (account.domid(), Frames::new(found));
+            if counted != found {
+                let found = Frames::new(found);
                 self.report.add(Breach::Account {
                     domid,
                     expected,
@@ -309,28 +365,37 @@ impl<M: Machine> Recount<'_, M> {
             }
             owned = owned.saturating_add(found);
             overhead = overhead.saturating_add(account.overhead().get());
-            self.check_view(owner, account.domid(), account.overhead());
+            self.check_view(owner, domid, account.overhead());
         }
-        let hypervisor = |&mfn: &Mfn| frames_table.holding(mfn).owner == OwnerId::HYPERVISOR;
-        let hypervisor = u64::try_from(frames(self.ram).filter(hypervisor).count()).unwrap_or(0);
-        let sum = frames_table
+        let sum = table
             .free()
             .get()
             .saturating_add(owned)
             .saturating_add(hypervisor);
-        let expected = frames_table.total();
+        let expected = table.total();
         if sum != expected.get() || hypervisor != overhead.saturating_add(DEFAULTS) {
             self.report.add(Breach::Conservation {
                 expected,
                 found: Frames::new(sum),
             });
         }
+        Some(())
     }
 
     fn check_view(&mut self, owner: OwnerId, domid: u16, overhead: Frames) {
-        let ram = self.ram;
+        let frames = self.ram.frames;
         let mut of_view = 0_u64;
-        ram.for_each_of_view(owner, &mut |_| of_view = of_view.saturating_add(1));
+        let report = &mut self.report;
+        self.ram.walk_view(
+            owner,
+            &mut |_| of_view = of_view.saturating_add(1),
+            &mut |number| {
+                let own = |mfn| frames.holding(mfn).owner == owner;
+                if !frames.lookup(number).is_some_and(own) {
+                    report.add(Breach::View { domid, number });
+                }
+            },
+        );
         if of_view != overhead.get() {
             let (expected, found) = (Frames::new(of_view), overhead);
             self.report.add(Breach::Account {
@@ -338,12 +403,6 @@ impl<M: Machine> Recount<'_, M> {
                 expected,
                 found,
             });
-        }
-        for mfn in frames(ram) {
-            let foreign = ram.frames.holding(mfn).owner != owner;
-            if foreign && ram.pfn(owner, mfn) != crate::ids::Pfn::NONE {
-                self.report.add(Breach::View { domid, frame: mfn });
-            }
         }
     }
 }

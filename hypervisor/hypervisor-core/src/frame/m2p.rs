@@ -188,18 +188,32 @@ impl<M: Machine> Ram<'_, M> {
         true
     }
 
-    /// The frames of `owner`'s view, for the recount: calls `found` with each.
-    pub(crate) fn for_each_of_view(self, owner: OwnerId, found: &mut dyn FnMut(Mfn)) {
+    /// The view of `owner`, for the recount: calls `frame` with each of its frames and `number` with each frame number that
+    /// has a value.
+    pub(crate) fn walk_view(
+        self,
+        owner: OwnerId,
+        frame: &mut dyn FnMut(Mfn),
+        number: &mut dyn FnMut(u64),
+    ) {
         let root = self.frames.account(owner).map_or(0, Account::view);
         let Some(root) = self.frames.lookup(root) else {
             return;
         };
-        found(root);
-        for l2 in self.all_own(root, Below::L2) {
-            found(l2);
-            for l1 in self.all_own(l2, Below::L1) {
-                found(l1);
-                self.all_own(l1, Below::Page).for_each(&mut *found);
+        frame(root);
+        for (top, l2) in self.all_own(root, Below::L2) {
+            frame(l2);
+            for (middle, l1) in self.all_own(l2, Below::L1) {
+                frame(l1);
+                for (low, page) in self.all_own(l1, Below::Page) {
+                    frame(page);
+                    let above = [top, middle, low]
+                        .iter()
+                        .fold(0, |n, i| n << 9 | u64::from(i.get()));
+                    EntryIndex::all()
+                        .filter(|&index| self.machine.read_entry(page, index) != Pfn::NONE.get())
+                        .for_each(|index| number(above << 9 | u64::from(index.get())));
+                }
             }
         }
     }
@@ -253,12 +267,12 @@ impl<M: Machine> Ram<'_, M> {
         (entry & PRESENT != 0 && target != self.frames.default_below(below)).then_some(target)
     }
 
-    fn all_own(self, table: Mfn, below: Below) -> impl Iterator<Item = Mfn> {
-        EntryIndex::all().filter_map(move |index| self.own_at(table, index, below))
+    fn all_own(self, table: Mfn, below: Below) -> impl Iterator<Item = (EntryIndex, Mfn)> {
+        EntryIndex::all().filter_map(move |index| Some((index, self.own_at(table, index, below)?)))
     }
 
     fn first_own(self, table: Mfn, below: Below) -> Option<(EntryIndex, Mfn)> {
-        EntryIndex::all().find_map(|index| Some((index, self.own_at(table, index, below)?)))
+        self.all_own(table, below).next()
     }
 
     fn free_below(self, account: &Account, table: Mfn, at: EntryIndex, own: Mfn, below: Below) {
