@@ -86,9 +86,13 @@ pub(super) fn domain_unpause<M: Machine>(
 ) -> Answer {
     require(request.reserved == [0; 3])?;
     let domain = other(caller, request.domid)?;
-    alive(caller, &domain)?;
-    // The first unpause ends the building.
-    domain.life.lock(&mut caller.held).0.start();
+    {
+        let (mut life, _) = domain.life.lock(&mut caller.held);
+        // One that has stopped is paused for good, by the hypervisor.
+        require(matches!(life.state, Life::Building | Life::Running))?;
+        // The first unpause ends the building.
+        life.start();
+    }
     require(
         caller
             .hv

@@ -3,13 +3,14 @@
 use alloc::sync::Arc;
 
 use hypercall_abi::control::ControlArgument;
-use hypercall_abi::control::domain::DomainDestroy;
+use hypercall_abi::control::domain::{DomainDestroy, DomainUnpause};
 use hypercall_abi::table::prelude::RegisterArgument;
-use hypercall_abi::{RawDomId, number};
+use hypercall_abi::{Errno, RawDomId, number};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::create::{self, Request};
-use super::life::Life;
+use super::life::{Life, ShutdownReason};
+use super::stop;
 use super::{DomId, Domain};
 use crate::cpu::tests::{Bench, DATA};
 use crate::effects::Effects;
@@ -72,16 +73,19 @@ fn a_vcpu_that_a_cpu_is_about_to_put_on_is_somewhere() {
     assert!(!bench.hv.is_somewhere(&domain, &mut held));
 }
 
-/// Asks for the end of the second domain, once.
-fn destroy(bench: &mut Bench) -> u64 {
-    let mut request = DomainDestroy::new_zeroed();
-    request.as_mut_bytes()[..8].copy_from_slice(DomainDestroy::HEADER.as_bytes());
-    request.domid = RawDomId(3);
+/// Runs an operation on the second domain, once; gives the register.
+fn op<T: ControlArgument>(bench: &mut Bench, set_domid: impl FnOnce(&mut T)) -> u64 {
+    let mut request = T::new_zeroed();
+    request.as_mut_bytes()[..8].copy_from_slice(T::HEADER.as_bytes());
+    set_domid(&mut request);
     bench.write(DATA, &request);
-    bench.result(
-        number::PARAVANE_OP,
-        [DomainDestroy::OPERATION.to_register(), DATA, 0],
-    )
+    bench.result(number::PARAVANE_OP, [T::OPERATION.to_register(), DATA, 0])
+}
+
+fn destroy(bench: &mut Bench) -> u64 {
+    op(bench, |request: &mut DomainDestroy| {
+        request.domid = RawDomId(3);
+    })
 }
 
 #[test]
@@ -101,4 +105,20 @@ fn an_end_that_another_cpu_is_at_is_not_overtaken() {
     drop(at_it);
     drop(domain);
     assert_eq!(destroy(&mut bench), 0);
+}
+
+#[test]
+fn a_domain_that_has_stopped_cannot_be_unpaused() {
+    let mut bench = Bench::new();
+    let domain = second(&bench);
+    let (mut held, mut effects) = (Held::enter(), Effects::new());
+    domain.life.lock(&mut held).0.start();
+    let reason = ShutdownReason::POWEROFF;
+    stop::shut_down(&bench.hv, &domain, reason, &mut effects, &mut held);
+    let unpaused = op(&mut bench, |request: &mut DomainUnpause| {
+        request.domid = RawDomId(3);
+    });
+    assert_eq!(unpaused, Errno::EINVAL.to_register());
+    let group = domain.group().unwrap();
+    assert_eq!(bench.hv.scheduler.lock(&mut held).0.pauses(group), 1);
 }
