@@ -77,6 +77,12 @@ pub fn spawn_on(vcpu: VcpuId, work: impl Future<Output = ()> + Send + 'static) {
     queue::push(vcpu, task);
 }
 
+/// True when another task of this vCPU can go on. With upcalls masked, only this vCPU and others' wakes change that,
+/// and the latter bring an interrupt.
+pub(crate) fn is_waiting() -> bool {
+    !queue::is_empty()
+}
+
 /// Runs this vCPU's tasks for ever.
 pub(crate) fn run() -> ! {
     upcall::unmask();

@@ -11,6 +11,7 @@ use crate::hypercall::{RegisterWord, mmu, segment};
 use crate::paging::{Mfn, PAGE_SIZE};
 use crate::smp::MAX_VCPUS;
 use crate::sync::PerVcpu;
+use crate::task;
 use crate::trap::{Fault, SYSTEM_CALL, TrapFrame, UPCALL, trap_enter_user};
 
 /// Flags at the start: interrupts on, and the bit that is always set.
@@ -29,7 +30,7 @@ pub enum Exit {
         /// RDI.
         argument: u64,
     },
-    /// An event came for the kernel and was handled.
+    /// An event came for the kernel and was handled: other tasks may have something to do.
     Event,
     /// It faulted.
     Fault(Fault),
@@ -76,6 +77,10 @@ impl Thread {
         // Until user mode is entered no upcall may come: it would use the stack that is about to be the frame. The
         // return to user mode opens upcalls, every entry from there closes them.
         let masked = upcall::mask();
+        // A task that was woken before upcalls were masked would wait for an event that has been.
+        if task::is_waiting() {
+            return Exit::Event;
+        }
         self.load_root();
         let frame: *mut TrapFrame = &raw mut *self.frame;
         // SAFETY: the frame is aligned to 16 bytes and is exactly what the next entry writes.

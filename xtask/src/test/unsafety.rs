@@ -21,10 +21,15 @@ const PLACES: &[&str] = &[
     "guest-kernel/src/user",
     // Test kernels that try what the library would not do.
     "guest-kernel/kernels/src/bin/bad-hypercalls.rs",
+    "guest-kernel/kernels/src/bin/control.rs",
+    "guest-kernel/kernels/src/bin/descriptors.rs",
     "guest-kernel/kernels/src/bin/emulation.rs",
     "guest-kernel/kernels/src/bin/grants.rs",
     "guest-kernel/kernels/src/bin/memory.rs",
+    "guest-kernel/kernels/src/bin/multicall.rs",
     "guest-kernel/kernels/src/bin/paging.rs",
+    "guest-kernel/kernels/src/bin/storm.rs",
+    "guest-kernel/kernels/src/bin/time.rs",
     "guest-kernel/kernels/src/bin/traps.rs",
     "dom0-tools/dom0/src/device",
 ];
