@@ -433,3 +433,50 @@ fn a_newer_version_is_told_from_a_header_that_is_wrong() {
         Err(Errno::EINVAL)
     );
 }
+
+/// Runs an operation with its k-th guest copy failing, for each k; the error is `EFAULT` and the counts stay right.
+fn each_copy_fails<T: ControlArgument>(prepare: impl Fn(&mut Bench) -> T) {
+    for failing in 0.. {
+        let mut bench = Bench::new();
+        let argument = prepare(&mut bench);
+        bench.write(DATA, &argument);
+        let at = bench.hv.machine().orders().copies + failing;
+        // Two in a row: one alone may be a stale translation, and is tried again.
+        bench
+            .hv
+            .machine()
+            .order(|orders| orders.fail_copies = at..at + 2);
+        let result = bench.result(number::PARAVANE_OP, [T::OPERATION.to_register(), DATA, 0]);
+        bench.hv.machine().order(|orders| orders.fail_copies = 0..0);
+        recount(&mut bench);
+        if result == 0 {
+            assert!(failing > 1, "one copy in, one out");
+            return;
+        }
+        assert_eq!(result, Errno::EFAULT.to_register(), "copy {failing}");
+    }
+}
+
+#[test]
+fn a_guest_copy_that_fails_is_efault_wherever_it_is() {
+    each_copy_fails(|_| with(|_: &mut HostInfo| {}));
+    each_copy_fails(|_| with(|_: &mut DomainInfo| {}));
+    each_copy_fails(|_| {
+        with(|request: &mut DomainCreate| {
+            (request.domid, request.max_vcpus, request.weight) = (SECOND, 1, 256);
+        })
+    });
+    each_copy_fails(|bench| {
+        create(bench).unwrap();
+        with(|request: &mut DomainDestroy| request.domid = SECOND)
+    });
+    each_copy_fails(|bench| {
+        create(bench).unwrap();
+        let frames = populate(bench, 2);
+        bench.write(LIST, &[frames[0], frames[1]]);
+        with(|request: &mut MemoryWrite| {
+            (request.domid, request.count) = (SECOND, 2);
+            (request.frames, request.data) = (GuestPtr::new(LIST), GuestPtr::new(DATA));
+        })
+    });
+}
