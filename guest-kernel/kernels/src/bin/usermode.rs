@@ -28,6 +28,9 @@ const BREAKPOINT: &[u8] = &[0xcc];
 /// `inc rax; jmp` back
 const SPIN: &[u8] = &[0x48, 0xff, 0xc0, 0xeb, 0xfb];
 
+/// For how many milliseconds something sleeps while a program spins.
+const SLEEPERS: u64 = 200;
+
 /// The page-fault bits present, write, user.
 const PRESENT: u64 = 1;
 const WRITING: u64 = 2;
@@ -146,13 +149,12 @@ async fn endless() {
         error(format_args!("no memory"))
     };
     let start = now();
-    task::spawn(async {
-        loop {
-            sleep(MILLISECOND).await;
-        }
-    });
-    // The ticker begins; without it no event would ever come.
-    task::yield_now().await;
+    // Many sleepers from the start: the timer's handler arms it for the next one, whoever is interrupted. One that slept
+    // again and again would have to run for that, and never would once an event has come before user mode is entered.
+    for milliseconds in 1..=SLEEPERS {
+        task::spawn(sleep(milliseconds * MILLISECOND));
+        task::yield_now().await;
+    }
     let mut events = 0;
     while events < 5 {
         match thread.run() {
