@@ -4,6 +4,7 @@
 //! tables), shares nothing with the code that keeps the counts but the layout of an entry, and names the first breach by
 //! the ids of docs/invariants.md. It is exact while nothing else changes memory; the models run it after every step.
 
+mod contents;
 pub mod invariant;
 pub mod recount;
 pub mod report;
