@@ -170,9 +170,9 @@ fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(
             DomainCounters::count(&caller.domain.counters.faults);
             trap::exception(caller, vector, error, cr2)
         }
-        Entry::ExitFault { vector, error } => {
+        Entry::ExitFault { vector, error, cr2 } => {
             caller.state.exit = ExitPath::Iret;
-            trap::exit_fault(caller, vector, error)
+            trap::exit_fault(caller, vector, error, cr2)
         }
         Entry::Interrupt(_) => Ok(()),
     }

@@ -20,10 +20,12 @@ pub enum Entry {
     },
     /// The last instruction of an exit faulted: the guest's selectors or RIP are bad. The registers are those wanted.
     ExitFault {
-        /// #GP, #NP or #SS.
+        /// #GP, #NP, #SS or #PF.
         vector: u8,
         /// The error code.
         error: u32,
+        /// CR2 of a page fault, else 0.
+        cr2: u64,
     },
     /// An interrupt, in the guest or in the idle loop.
     Interrupt(Interrupt),

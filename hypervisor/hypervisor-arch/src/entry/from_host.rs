@@ -13,6 +13,7 @@ use x86_64::registers::control::Cr2;
 
 const NMI: u32 = 2;
 const DEBUG: u32 = 1;
+const PAGE_FAULT: u32 = 14;
 const TRAP_FLAG: u64 = 1 << 8;
 
 /// Called by `trap.s` with what was interrupted. A result other than 0 is a stack to begin anew on.
@@ -28,8 +29,16 @@ pub(super) extern "sysv64" fn on_host(registers: &mut Registers) -> u64 {
     }
     let local = percpu::local();
     if registers.rip == frame::exit_iret_address() {
-        let vector = vector as u8;
-        local.again.set(Some(Entry::ExitFault { vector, error }));
+        let cr2 = if vector == PAGE_FAULT {
+            Cr2::read_raw()
+        } else {
+            0
+        };
+        local.again.set(Some(Entry::ExitFault {
+            vector: vector as u8,
+            error,
+            cr2,
+        }));
         return local.host_stack;
     }
     fatal(registers, vector, error)

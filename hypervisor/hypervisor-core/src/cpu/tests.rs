@@ -470,3 +470,45 @@ fn a_guest_that_keeps_opening_its_event_mask_gets_one_upcall_per_exit() {
     );
     assert_eq!(bench.state().registers.rsp, STACK - 0x38, "one frame");
 }
+
+#[test]
+fn an_exit_that_wants_a_page_of_the_ldt_is_tried_again_with_it() {
+    const LDT: u64 = BASE + 0x3000;
+    let mut bench = Bench::new();
+    let number = {
+        let mut caller = bench.caller();
+        let memory = &caller.vcpu.memory;
+        let (tables, _held) = crate::paging::Tables::lock(
+            caller.hv.ram(),
+            &caller.domain.memory,
+            memory,
+            &mut caller.held,
+        );
+        let slot = tables.leaf_slot(memory, LDT).unwrap();
+        tables.leaf_value(slot).frame_number()
+    };
+    let read_only = number << 12 | 5;
+    assert_eq!(
+        bench.result(number::UPDATE_VA_MAPPING, [LDT, read_only, 0]),
+        0
+    );
+    let set_ldt = hypercall_abi::mmu::MmuextOp {
+        cmd: hypercall_abi::mmu::MMUEXT_SET_LDT,
+        arg1: LDT,
+        arg2: 8,
+        ..FromZeros::new_zeroed()
+    };
+    bench.write(DATA, &set_ldt);
+    bench.state().registers.r10 = 0x7ff0;
+    assert_eq!(bench.result(number::MMUEXT_OP, [DATA, 1, 0]), 0);
+    let before = bench.state().registers;
+    let fault = Entry::ExitFault {
+        vector: 14,
+        error: 0,
+        cr2: bench.hv.machine().descriptor_window() + 16 * 4096 + 8,
+    };
+    assert_eq!(bench.enter(fault), Next::Guest(ExitPath::Iret));
+    assert_eq!(bench.state().registers, before);
+    let shown = bench.hv.machine().with_cpu(0, |cpu| cpu.windows[16]);
+    assert_eq!(shown, bench.hv.frames().lookup(number));
+}

@@ -55,7 +55,8 @@ pub fn exception<M: Machine>(
     }
 }
 
-/// The last instruction of an exit faulted: the guest gets it at the target, whose registers these are.
+/// The last instruction of an exit faulted: the guest gets it at the target, whose registers these are. Where all that was
+/// missing is a page of its LDT, the exit is tried again with that.
 ///
 /// # Errors
 /// The domain cannot go on.
@@ -63,8 +64,12 @@ pub fn exit_fault<M: Machine>(
     caller: &mut Caller<'_, M>,
     number: u8,
     error: u32,
+    cr2: u64,
 ) -> Result<(), CrashReason> {
     caller.state.registers.rflags |= rflags::IF;
+    if number == vector::PAGE_FAULT {
+        return page_fault(caller, error, cr2);
+    }
     deliver::exception(caller, number, Some(error))
 }
 
