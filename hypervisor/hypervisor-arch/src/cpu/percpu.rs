@@ -116,9 +116,10 @@ impl CpuLocal {
             None if is_gdt => entry(self.zero_page, Rights::Read),
             None => 0,
         };
-        self.window.set(CpuArea::GDT + page, value);
-        let address = CpuArea::page(self.index, CpuArea::GDT + page);
-        x86_64::instructions::tlb::flush(VirtAddr::new(address));
+        if self.window.set(CpuArea::GDT + page, value) {
+            let address = CpuArea::page(self.index, CpuArea::GDT + page);
+            x86_64::instructions::tlb::flush(VirtAddr::new(address));
+        }
     }
 }
 

@@ -215,11 +215,17 @@ unsafe impl Send for L1Window {}
 unsafe impl Sync for L1Window {}
 
 impl L1Window {
-    /// Replaces the entry of one page; the caller flushes.
-    pub(crate) fn set(self, page: usize, value: u64) {
+    /// Makes `value` the entry of one page. True if it was another, but for what the CPU marks: the caller flushes then.
+    pub(crate) fn set(self, page: usize, value: u64) -> bool {
         assert!(page < 512, "an L1 table has 512 entries");
         // SAFETY: checked to lie in the table.
-        store(unsafe { self.first.add(page) }, value);
+        let slot = unsafe { self.first.add(page) };
+        let marks = Flags::ACCESSED | Flags::DIRTY;
+        let changed = (load(slot) ^ value) & !marks.bits() != 0;
+        if changed {
+            store(slot, value);
+        }
+        changed
     }
 }
 
