@@ -140,8 +140,8 @@ pub struct VcpuRecord {
     pub vcpu: u32,
     /// What it is doing.
     pub state: VcpuState,
-    /// The physical CPU that it is on or was on last.
-    pub cpu: u32,
+    /// The physical CPU that it runs on; none while it does not run.
+    pub cpu: Option<u32>,
     /// CPU time that it has used.
     pub cpu_time_ns: u64,
     /// Time spent ready, but without a CPU.

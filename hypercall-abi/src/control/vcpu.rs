@@ -43,7 +43,7 @@ pub struct VcpuRecord {
     pub vcpu: u32,
     /// Out: `VCPU_STATE_*`.
     pub state: u32,
-    /// Out: CPU that it runs on or ran on last.
+    /// Out: CPU that it runs on; [`VCPU_ON_NO_CPU`] if it does not run.
     pub pcpu: u32,
     /// Out: nanoseconds that it has run.
     pub cpu_time_ns: u64,
@@ -73,3 +73,6 @@ constants! {
     /// Paused with its domain.
     VCPU_STATE_PAUSED: u32 = 4 => "";
 }
+
+/// [`VcpuRecord::pcpu`] of a vCPU that does not run.
+pub const VCPU_ON_NO_CPU: u32 = u32::MAX;

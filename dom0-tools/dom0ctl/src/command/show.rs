@@ -123,7 +123,7 @@ fn vcpu_table(vcpus: &[VcpuRecord], terminal: bool) -> String {
         vec![
             vcpu.vcpu.to_string(),
             vcpu.state.as_str().into(),
-            vcpu.cpu.to_string(),
+            vcpu.cpu.map_or_else(|| "-".into(), |cpu| cpu.to_string()),
             cpu_time(vcpu.cpu_time_ns),
             cpu_time(vcpu.ready_time_ns),
             cpu_time(vcpu.blocked_time_ns),

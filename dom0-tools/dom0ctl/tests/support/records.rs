@@ -61,7 +61,7 @@ pub(crate) fn shown() -> Shown {
             vcpu: vec![VcpuRecord {
                 vcpu: 0,
                 state: VcpuState::Down,
-                cpu: 1,
+                cpu: Some(1),
                 cpu_time_ns: SECOND,
                 ready_time_ns: 0,
                 blocked_time_ns: SECOND,

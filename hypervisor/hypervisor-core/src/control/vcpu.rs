@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use hypercall_abi::control::vcpu::{
-    VCPU_STATE_BLOCKED, VCPU_STATE_DOWN, VCPU_STATE_PAUSED, VCPU_STATE_RUNNABLE,
+    VCPU_ON_NO_CPU, VCPU_STATE_BLOCKED, VCPU_STATE_DOWN, VCPU_STATE_PAUSED, VCPU_STATE_RUNNABLE,
     VCPU_STATE_RUNNING, VcpuRecord, VcpuSetContext,
 };
 use hypercall_abi::vcpu::{VGCF_ONLINE, VcpuGuestContext};
@@ -92,12 +92,11 @@ pub(super) fn vcpu_info<M: Machine>(
     let [running, ..] = times.time;
     request.cpu_time_ns = running;
     request.wakeups = scheduler.wakeups(entity);
-    request.pcpu = vcpu.running_on().map_or(NO_CPU, |cpu| cpu.get().into());
+    request.pcpu = vcpu
+        .running_on()
+        .map_or(VCPU_ON_NO_CPU, |cpu| cpu.get().into());
     Ok(End::Done)
 }
-
-/// `pcpu` of a vCPU that runs nowhere.
-const NO_CPU: u32 = u32::MAX;
 
 fn find(domain: &Domain, number: u32) -> Result<&Vcpu, Errno> {
     domain.vcpu_named(number).ok_or(Errno::ENOENT)
