@@ -26,6 +26,7 @@ mod mem;
 mod msix;
 mod panic;
 mod pci;
+mod pit;
 mod policy;
 mod power;
 mod rtc;

@@ -1,26 +1,13 @@
-//! Time: the time stamp counter and the APIC timer, both measured once against the PIT.
+//! Time: the time stamp counter and the APIC timer, both measured once (`pit`).
 //!
 //! The hypervisor's clock is nanoseconds since the calibration, computed from the counter by a multiplier and a shift
 //! that guests get too (pv-abi 7.1), so that both compute the same. All CPUs' counters are taken to agree; boot checks
 //! it when a CPU comes up.
 
 use crate::cpu::{apic, percpu};
+use crate::pit;
 use core::arch::asm;
 use spin::Once;
-use x86_64::instructions::port::Port;
-
-/// Ticks per second of the PIT.
-const PIT_HZ: u64 = 1_193_182;
-/// PIT ticks of one measurement: 20 ms.
-const PIT_COUNT: u16 = 23_864;
-const PIT_CHANNEL2: u16 = 0x42;
-const PIT_COMMAND: u16 = 0x43;
-/// Channel 2, low and high byte, mode 0: the output rises when the count is done.
-const PIT_ONE_SHOT: u8 = 0b1011_0000;
-const GATE: u16 = 0x61;
-const GATE_ENABLE: u8 = 1;
-const GATE_SPEAKER: u8 = 2;
-const GATE_OUTPUT: u8 = 1 << 5;
 
 /// What the calibration found.
 #[derive(Debug, Clone, Copy)]
@@ -82,11 +69,7 @@ impl Clock {
 /// Measures both counters; the clock begins at 0 now. The boot CPU's APIC must be on.
 pub(crate) fn calibrate() -> Clock {
     *CLOCK.call_once(|| {
-        // An interruption of the machine as a whole can only make a measurement longer: the shortest is the best.
-        let (khz, apic_khz) = (0..3)
-            .map(|_| measure())
-            .min()
-            .expect("there are three measurements");
+        let (khz, apic_khz) = pit::measure();
         let (multiplier, shift) = scale(khz);
         Clock {
             origin: read(),
@@ -96,40 +79,6 @@ pub(crate) fn calibrate() -> Clock {
             apic_khz,
         }
     })
-}
-
-/// Ticks per millisecond of the time stamp counter and of the APIC timer.
-fn measure() -> (u64, u64) {
-    let mut gate: Port<u8> = Port::new(GATE);
-    let mut command: Port<u8> = Port::new(PIT_COMMAND);
-    let mut count: Port<u8> = Port::new(PIT_CHANNEL2);
-    let [low, high] = PIT_COUNT.to_le_bytes();
-    // SAFETY: channel 2 drives nothing but the speaker, which stays off.
-    let idle = unsafe { gate.read() } & !(GATE_SPEAKER | GATE_ENABLE);
-    for (port, value) in [
-        (&mut gate, idle | GATE_ENABLE),
-        (&mut command, PIT_ONE_SHOT),
-        (&mut count, low),
-    ] {
-        // SAFETY: as above.
-        unsafe { port.write(value) };
-    }
-    // SAFETY: as above; with the high byte the count begins.
-    unsafe { count.write(high) };
-    apic::set_timer(u32::MAX);
-    let start = read();
-    // SAFETY: reading port 0x61 has no effect.
-    while unsafe { gate.read() } & GATE_OUTPUT == 0 {
-        core::hint::spin_loop();
-    }
-    let ticks = read() - start;
-    let apic_ticks = u64::from(u32::MAX - apic::timer_count());
-    apic::set_timer(0);
-    let per_millisecond = |ticks: u64| ticks * PIT_HZ / (u64::from(PIT_COUNT) * 1000);
-    (
-        per_millisecond(ticks).max(1),
-        per_millisecond(apic_ticks).max(1),
-    )
 }
 
 /// Multiplier and shift for a frequency, the multiplier as large as 32 bits allow.
