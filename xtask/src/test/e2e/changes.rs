@@ -19,7 +19,9 @@ const COUNTED: usize = SIZES.len() * VCPUS.len();
 const SIZES: [u64; 5] = [64, 192, 48, 256, 96];
 const VCPUS: [u64; 4] = [1, 4, 2, 3];
 
-/// A minute of changes; the longest gap is printed, and is held to that of unchanged windows.
+/// A minute of changes, each of which is reached and seen by the guest; the longest gap is printed beside that of equal
+/// windows without changes. It is not judged here: wall time on a busy host tells of the host. The tour judges it over a
+/// few changes, and [`by_instruction_count`] without any excuse.
 pub(crate) fn for_a_minute(bench: &Bench<'_, '_>) -> Result<()> {
     bench.leaves_nothing(|| {
         create(bench, "busy")?;
@@ -44,13 +46,6 @@ pub(crate) fn for_a_minute(bench: &Bench<'_, '_>) -> Result<()> {
                 "         {turns} changes of each kind, {beats} beats; longest gap {:.1} ms, {:.1} ms without changes",
                 millis(during),
                 millis(quiet)
-            );
-            let allowed = (TICK * 3).max(quiet * 2);
-            ensure!(
-                during <= allowed,
-                "the longest gap was {:.1} ms, {:.1} ms are allowed",
-                millis(during),
-                millis(allowed)
             );
             Ok(())
         })?;
