@@ -156,14 +156,15 @@ async fn endless() {
         task::yield_now().await;
     }
     let mut events = 0;
-    while events < 5 {
+    // On a busy host the first ones come before the program's first instruction.
+    while events < 5 || thread.frame().rax == 0 {
         match thread.run() {
             Exit::Event => events += 1,
             Exit::SystemCall { .. } | Exit::Fault(_) => break,
         }
         task::yield_now().await;
     }
-    check!(events == 5, "events come through while a program spins");
+    check!(events >= 5, "events come through while a program spins");
     check!(
         thread.frame().rax > 0,
         "which has been spinning ({} rounds in {} us)",
