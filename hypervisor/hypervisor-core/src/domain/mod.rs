@@ -17,4 +17,6 @@ pub use record::{Assist, Domain, DomainCounters};
 pub use table::{DomId, DomainTable};
 
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod tests;

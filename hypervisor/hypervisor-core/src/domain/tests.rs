@@ -6,7 +6,7 @@ use hypercall_abi::control::ControlArgument;
 use hypercall_abi::control::domain::{DomainDestroy, DomainUnpause};
 use hypercall_abi::table::prelude::RegisterArgument;
 use hypercall_abi::{Errno, RawDomId, number};
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::IntoBytes;
 
 use super::create::{self, Request};
 use super::life::{Life, ShutdownReason};
