@@ -1,13 +1,14 @@
-//! What must happen at the end of an entry, once, with no lock held: flushes, kicks, a new choice of who runs.
+//! What must happen at the end of an entry, once, with no lock held: kicks of other CPUs, a new choice of who runs here.
+//!
+//! Flushes are not among them: paging owes them before it gives a frame back, so it carries them out itself.
 
 use crate::ids::{CpuSet, PhysCpu};
-use crate::machine::{Flush, Machine};
+use crate::machine::Machine;
 
-/// Effects gathered while a call ran. Flushes are merged: two different ones become one of everything.
+/// Effects gathered while a call ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Effects {
-    flush: Option<(CpuSet, Flush)>,
     kick: CpuSet,
     reschedule: bool,
     rearm: bool,
@@ -17,23 +18,10 @@ impl Effects {
     /// None.
     pub const fn new() -> Self {
         Self {
-            flush: None,
             kick: CpuSet::EMPTY,
             reschedule: false,
             rearm: false,
         }
-    }
-
-    /// Flushes `what` on `cpus`.
-    pub fn flush(&mut self, cpus: CpuSet, what: Flush) {
-        if cpus.is_empty() {
-            return;
-        }
-        self.flush = Some(match self.flush {
-            None => (cpus, what),
-            Some((before, same)) if same == what => (before.union(cpus), what),
-            Some((before, _)) => (before.union(cpus), Flush::All),
-        });
     }
 
     /// Makes `cpu` pass its exit path.
@@ -63,11 +51,8 @@ impl Effects {
         self.rearm
     }
 
-    /// Does what is for other CPUs, and the flushes. `here` is this CPU, which needs no kick.
+    /// Does what is for other CPUs. `here` is this CPU, which needs no kick.
     pub fn run<M: Machine>(&mut self, machine: &M, here: PhysCpu) {
-        if let Some((cpus, what)) = self.flush.take() {
-            machine.flush(cpus, what);
-        }
         let kick = core::mem::take(&mut self.kick).without(here);
         for cpu in kick.iter() {
             machine.kick(cpu);
@@ -78,17 +63,19 @@ impl Effects {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::FakeMachine;
 
     #[test]
-    fn flushes_of_one_page_merge_and_different_ones_become_all() {
-        let [a, b] = [0b01, 0b10].map(CpuSet::from_bits);
+    fn each_cpu_is_kicked_once_and_this_one_never() {
+        let machine = FakeMachine::new(&[], 3);
+        let [here, other] = [0, 2].map(|n| PhysCpu::new(n).unwrap());
         let mut effects = Effects::new();
-        effects.flush(CpuSet::EMPTY, Flush::All);
-        assert_eq!(effects, Effects::new());
-        effects.flush(a, Flush::Page(0x1000));
-        effects.flush(b, Flush::Page(0x1000));
-        assert_eq!(effects.flush, Some((a.union(b), Flush::Page(0x1000))));
-        effects.flush(a, Flush::Page(0x2000));
-        assert_eq!(effects.flush, Some((a.union(b), Flush::All)));
+        for cpu in [here, other, other] {
+            effects.kick(cpu);
+        }
+        effects.run(&machine, here);
+        assert_eq!(machine.take_kicked(), CpuSet::only(other));
+        effects.run(&machine, here);
+        assert_eq!(machine.take_kicked(), CpuSet::EMPTY);
     }
 }

@@ -53,7 +53,7 @@ pub mod rank {
     pub const PORTS: u8 = 50;
     /// A parked vCPU.
     pub const VCPU: u8 = 60;
-    /// A CPU's run queue.
+    /// The scheduler.
     pub const RUN_QUEUE: u8 = 70;
     /// A CPU's timers.
     pub const TIMERS: u8 = 80;

@@ -19,11 +19,11 @@ use crate::ids::CpuSet;
 use crate::vcpu::Mode;
 use crate::vcpu::context::rflags;
 
-const BASE: u64 = 0xffff_ffff_8000_0000;
-const ENTRY: u64 = BASE + 0x1000;
+pub(crate) const BASE: u64 = 0xffff_ffff_8000_0000;
+pub(crate) const ENTRY: u64 = BASE + 0x1000;
 /// A page of the image for the tests' data.
 pub(crate) const DATA: u64 = BASE + 0x2000;
-const STACK: u64 = BASE + 0x4000;
+pub(crate) const STACK: u64 = BASE + 0x4000;
 const POOL: [FrameRange; 1] = [FrameRange {
     start: 0x100,
     end: 0x1800,
@@ -75,7 +75,7 @@ fn kernel() -> Vec<u8> {
 /// A machine with the first domain at its first instruction.
 pub(crate) struct Bench {
     pub(crate) hv: Hypervisor<FakeMachine>,
-    cpu: Cpu<FakeMachine>,
+    pub(crate) cpu: Cpu<FakeMachine>,
 }
 
 impl Bench {
@@ -114,6 +114,10 @@ impl Bench {
             Next::Guest(ExitPath::Iret)
         );
         bench
+    }
+
+    pub(crate) fn domain(&self) -> Arc<Domain> {
+        Arc::clone(&self.cpu.current.as_ref().unwrap().domain)
     }
 
     pub(crate) fn enter(&mut self, entry: Entry) -> Next {

@@ -24,3 +24,6 @@ pub mod trap;
 pub use context::Registers;
 pub use shared::Vcpu;
 pub use state::{Mode, VcpuState};
+
+#[cfg(test)]
+mod tests;
