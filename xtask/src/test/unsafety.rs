@@ -28,7 +28,7 @@ const PLACES: &[&str] = &[
     "guest-kernel/kernels/src/bin/memory.rs",
     "guest-kernel/kernels/src/bin/multicall.rs",
     "guest-kernel/kernels/src/bin/paging.rs",
-    "guest-kernel/kernels/src/bin/storm.rs",
+    "guest-kernel/kernels/src/bin/storm",
     "guest-kernel/kernels/src/bin/time.rs",
     "guest-kernel/kernels/src/bin/traps.rs",
     "dom0-tools/dom0/src/device",

@@ -1,23 +1,14 @@
-//! Rule tested: whatever a kernel asks about its memory, in any order, sensible or not, every reference that the
-//! hypervisor takes for it comes back.
-//!
-//! Some thousand seeded requests work on a pool of pages: mapped, pinned, used as tables, descriptor tables and grants, with
-//! bad flags, foreign frames and forged numbers among them. In the end everything is undone, and each page must be an
-//! ordinary page again.
-#![no_std]
-#![no_main]
+//! Requests about the pages of a pool, sensible and not.
 
 extern crate alloc;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use guest_kernel::heap::Page;
 use guest_kernel::hypercall::{Errno, hypercall};
 use guest_kernel::paging::{Mfn, frame_at};
-use guest_kernel::println;
-use guest_kernel::start::Boot;
 use guest_kernels::random::Random;
-use guest_kernels::{check, error, finish};
 use hypercall_abi::ids::DOMID_SELF;
 use hypercall_abi::mmu::{
     ENTRIES_PER_TABLE, MMUEXT_CLEAR_PAGE, MMUEXT_COPY_PAGE, MMUEXT_INVLPG_ALL,
@@ -26,11 +17,8 @@ use hypercall_abi::mmu::{
 };
 use hypercall_abi::number::{MMU_UPDATE, MMUEXT_OP, SET_GDT, UPDATE_DESCRIPTOR, UPDATE_VA_MAPPING};
 
-guest_kernel::entry!(main);
-
-const PAGES: usize = 12;
-const ROUNDS: u32 = 20_000;
-const SEED: u64 = 0x5eed_0000_0000_0001;
+/// Pages of the pool.
+pub(crate) const PAGES: usize = 12;
 
 /// Entry flags: present; present and writable.
 const READ_ONLY: u64 = 1;
@@ -38,11 +26,18 @@ const WRITABLE: u64 = 3;
 /// Lowest number of a frame that no machine has.
 const NO_FRAME: u64 = 1 << 36;
 
-struct Storm {
+/// The pages that all vCPUs work on.
+#[derive(Debug)]
+pub(crate) struct Pool {
     pages: Vec<Page>,
     frames: Vec<Mfn>,
+}
+
+/// One vCPU's requests.
+#[derive(Debug)]
+pub(crate) struct Storm {
+    pool: Arc<Pool>,
     random: Random,
-    taken: u32,
 }
 
 fn issue(number: u32, arguments: [u64; 5]) -> Result<u64, Errno> {
@@ -90,42 +85,22 @@ fn remap(page: &Page, entry: u64) -> Result<u64, Errno> {
     )
 }
 
-fn main(_: &'static Boot) {
-    let pages: Vec<Page> = (0..PAGES).map_while(|_| Page::zeroed()).collect();
-    let frames: Vec<Mfn> = pages
-        .iter()
-        .filter_map(|page| frame_at(page.address()))
-        .collect();
-    if frames.len() != PAGES {
-        error(format_args!("no memory"));
-    }
-    let mut storm = Storm {
-        pages,
-        frames,
-        random: Random::new(SEED),
-        taken: 0,
-    };
-    for _ in 0..ROUNDS {
-        storm.round();
-    }
-    println!(
-        "{} of {ROUNDS} requests were taken, seed {SEED:#x}",
-        storm.taken
-    );
-    check!(storm.taken > ROUNDS / 20, "enough requests were sensible");
-    check!(storm.taken < ROUNDS, "and some were not");
-    storm.undo();
-    finish()
-}
-
 impl Storm {
+    /// The requests of a seed.
+    pub(crate) fn new(pool: &Arc<Pool>, seed: u64) -> Self {
+        Self {
+            pool: Arc::clone(pool),
+            random: Random::new(seed),
+        }
+    }
+
     /// A frame of the pool, or now and then one that is not ours to use.
     fn frame(&mut self) -> u64 {
         if self.random.one_in(16) {
             return NO_FRAME + self.random.below(1 << 20);
         }
         let index = usize::try_from(self.random.below(PAGES as u64)).unwrap_or(0);
-        self.frames[index].0
+        self.pool.frames[index].0
     }
 
     /// An entry: mostly with sensible flags.
@@ -135,23 +110,24 @@ impl Storm {
             0 => 0,
             1 => frame | self.random.below(1 << 12),
             2 => frame | 1 << 63 | READ_ONLY,
-            3 => self.random.next() & !1,
+            3 => self.random.number() & !1,
             4 | 5 => frame | WRITABLE | 0x64,
             _ => frame | READ_ONLY,
         }
     }
 
-    fn round(&mut self) {
+    /// Makes one request; says whether it was taken.
+    pub(crate) fn round(&mut self) -> bool {
         let result = match self.random.below(16) {
             0..=3 => {
                 let index = usize::try_from(self.random.below(PAGES as u64)).unwrap_or(0);
                 let entry = match self.random.below(4) {
                     0 => 0,
                     1 => self.entry(),
-                    2 => self.frames[index].0 << 12 | WRITABLE,
-                    _ => self.frames[index].0 << 12 | READ_ONLY,
+                    2 => self.pool.frames[index].0 << 12 | WRITABLE,
+                    _ => self.pool.frames[index].0 << 12 | READ_ONLY,
                 };
-                remap(&self.pages[index], entry)
+                remap(&self.pool.pages[index], entry)
             }
             4..=7 => {
                 let command = if self.random.one_in(8) {
@@ -182,14 +158,14 @@ impl Storm {
             14 => self.roots_and_flushes(),
             _ => self.descriptors(),
         };
-        self.taken += u32::from(result.is_ok());
+        result.is_ok()
     }
 
     fn roots_and_flushes(&mut self) -> Result<u64, Errno> {
         match self.random.below(4) {
             0 => extended(MMUEXT_NEW_USER_BASEPTR, self.frame(), 0),
             1 => extended(MMUEXT_NEW_USER_BASEPTR, 0, 0),
-            2 => extended(MMUEXT_INVLPG_ALL, self.random.next(), 0),
+            2 => extended(MMUEXT_INVLPG_ALL, self.random.number(), 0),
             _ => extended(MMUEXT_TLB_FLUSH_LOCAL, 0, 0),
         }
     }
@@ -201,7 +177,7 @@ impl Storm {
                 let slot = self.random.below(ENTRIES_PER_TABLE) << 3;
                 issue(
                     UPDATE_DESCRIPTOR,
-                    [self.frame() << 12 | slot, self.random.next(), 0, 0, 0],
+                    [self.frame() << 12 | slot, self.random.number(), 0, 0, 0],
                 )
             }
             _ => {
@@ -212,39 +188,48 @@ impl Storm {
         }
     }
 
-    /// Takes everything back, and looks whether all pages are ordinary again.
-    fn undo(&mut self) {
-        check!(
-            issue(SET_GDT, [0; 5]).is_ok(),
-            "the descriptor table can be taken away"
-        );
-        check!(
-            extended(MMUEXT_NEW_USER_BASEPTR, 0, 0).is_ok(),
-            "so can the user root"
-        );
-        for page in &self.pages {
-            if remap(page, 0).is_err() {
-                check!(false, "a mapping of the pool cannot be taken away");
-            }
-        }
+    /// Takes back what this vCPU holds by itself: its descriptor table and its user root.
+    pub(crate) fn let_go(&self) -> Result<(), Errno> {
+        issue(SET_GDT, [0; 5])?;
+        extended(MMUEXT_NEW_USER_BASEPTR, 0, 0)?;
+        Ok(())
+    }
+}
+
+impl Pool {
+    /// Pages of the heap; nothing without memory.
+    pub(crate) fn new() -> Option<Self> {
+        let pages: Vec<Page> = (0..PAGES).map_while(|_| Page::zeroed()).collect();
+        let frames: Vec<Mfn> = pages
+            .iter()
+            .filter_map(|page| frame_at(page.address()))
+            .collect();
+        (frames.len() == PAGES).then_some(Self { pages, frames })
+    }
+
+    /// Takes all mappings and pins away; returns how many pages can be mapped writable then.
+    pub(crate) fn restore(&self) -> usize {
+        let unmapped = self
+            .pages
+            .iter()
+            .filter(|page| remap(page, 0).is_ok())
+            .count();
         for frame in &self.frames {
             // Most are not pinned any more.
             let _unpinned = extended(MMUEXT_UNPIN_TABLE, frame.0, 0);
         }
-        let restored = self.pages.iter().zip(&self.frames);
-        let restored = restored
+        let both = self.pages.iter().zip(&self.frames);
+        let mapped = both
             .filter(|(page, frame)| remap(page, frame.0 << 12 | WRITABLE).is_ok())
             .count();
-        check!(
-            restored == PAGES,
-            "{restored} of {PAGES} pages can be mapped writable again"
-        );
-        if restored == PAGES {
-            let kept = self.pages.iter_mut().all(|page| {
-                page.bytes().fill(0x5a);
-                page.bytes().iter().all(|&byte| byte == 0x5a)
-            });
-            check!(kept, "and keep what is written to them");
-        }
+        unmapped.min(mapped)
+    }
+
+    /// Writes and reads every page, once all are restored.
+    pub(crate) fn keeps_what_is_written(&mut self) -> bool {
+        self.pages.iter_mut().all(|page| {
+            page.bytes().fill(0x5a);
+            page.bytes().iter().all(|&byte| byte == 0x5a)
+        })
     }
 }
