@@ -136,6 +136,8 @@ impl<M: Machine> Cpu<M> {
                 .cpu(self.id)
                 .is_some_and(|record| record.reschedule_asked());
             if asked || effects.wants_reschedule() {
+                // Vcpus of a guest can ask again and again for the CPU of another: whoever waits for a flush here goes on.
+                hv.machine().relax();
                 effects = Effects::new();
                 self.reschedule(hv, &mut effects);
                 continue;
