@@ -136,7 +136,7 @@ impl<M: Machine> Cpu<M> {
                 .cpu(self.id)
                 .is_some_and(|record| record.reschedule_asked());
             if asked || effects.wants_reschedule() {
-                // Vcpus of a guest can ask again and again for the CPU of another: whoever waits for a flush here goes on.
+                // A guest may ask for this again and again from its other vCPUs: nobody who waits for a flush shall wait for that.
                 hv.machine().relax();
                 effects = Effects::new();
                 self.reschedule(hv, &mut effects);
