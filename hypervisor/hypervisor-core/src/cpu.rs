@@ -23,6 +23,9 @@ use crate::{caller::Caller, dispatch, time};
 
 mod switch;
 
+/// Questions of other CPUs that one exit answers.
+const MOST_ANSWERS: u8 = 8;
+
 /// Pages of a CPU's descriptor window: 16 for the GDT, 16 for the LDT.
 pub(crate) const WINDOW_PAGES: usize = 32;
 
@@ -126,15 +129,21 @@ impl<M: Machine> Cpu<M> {
     }
 
     /// The exit loop.
+    ///
+    /// What other CPUs ask of this one is answered [`MOST_ANSWERS`] times at most: who asks kicks too, and that interrupt
+    /// brings the CPU back here with the question still open. So a guest cannot hold it here by asking.
     fn leave(&mut self, hv: &Hypervisor<M>, mut effects: Effects) -> Next {
+        let mut answers = 0;
         loop {
             if hv.take_log_news() {
                 event::send_first_domain(hv, Virq::ConRing, &mut effects, &mut Held::enter());
             }
             effects.run(hv.machine(), self.id);
-            let asked = hv
-                .cpu(self.id)
-                .is_some_and(|record| record.reschedule_asked());
+            let asked = answers < MOST_ANSWERS
+                && hv
+                    .cpu(self.id)
+                    .is_some_and(|record| record.reschedule_asked());
+            answers = answers.saturating_add(u8::from(asked));
             if asked || effects.wants_reschedule() {
                 // A guest may ask for this again and again from its other vCPUs: nobody who waits for a flush shall wait for that.
                 hv.machine().relax();

@@ -16,6 +16,7 @@ use crate::fake::FakeMachine;
 use crate::frame::{FrameRange, Layout};
 use crate::hypervisor::{BootInfo, Options};
 use crate::ids::CpuSet;
+use crate::sync::AtomicBool;
 use crate::vcpu::Mode;
 use crate::vcpu::context::rflags;
 
@@ -515,4 +516,22 @@ fn an_exit_that_wants_a_page_of_the_ldt_is_tried_again_with_it() {
     assert_eq!(bench.state().registers, before);
     let shown = bench.hv.machine().with_cpu(0, |cpu| cpu.windows[16]);
     assert_eq!(shown, bench.hv.frames().lookup(number));
+}
+
+#[test]
+fn questions_of_other_cpus_do_not_hold_a_cpu_in_its_exit_loop() {
+    let Bench { hv, mut cpu } = Bench::new();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                hv.cpu(PhysCpu::new(0).unwrap()).unwrap().ask_reschedule();
+            }
+        });
+        for _ in 0..100 {
+            let next = cpu.enter(&hv, Entry::Interrupt(Interrupt::Kick));
+            assert_eq!(next, Next::Guest(ExitPath::Iret));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }
