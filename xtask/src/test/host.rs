@@ -1,23 +1,31 @@
-//! Host tests: `cargo test` over the default members, counted by what libtest says.
+//! Host tests: `cargo test` over the default members and the guest library, counted by what libtest says.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::build::metadata::Metadata;
 use crate::child::Call;
 use crate::test::suite::Suite;
+
+/// The bare library with parts that need no kernel: they have unit tests.
+const TESTED_ON_HOST: &str = "guest-kernel";
 
 /// Building included, on a slow machine.
 const LIMIT: Duration = Duration::from_secs(900);
 
 pub(crate) fn host(suite: &mut Suite<'_>) -> Result<()> {
     let log = suite.workspace().log("host")?;
-    let outcome = Call::new("cargo")
+    let mut call = Call::new("cargo")
         .directory(suite.workspace().root())
-        .args(["test", "--no-fail-fast"])
-        .limit(LIMIT)
-        .logged(&log);
+        .args(["test", "--no-fail-fast", "--workspace"]);
+    for package in Metadata::read(suite.workspace())?.bare_members() {
+        if package != TESTED_ON_HOST {
+            call = call.args(["--exclude", package]);
+        }
+    }
+    let outcome = call.limit(LIMIT).logged(&log);
     let text =
         fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
     let count = Count::of(&text);
