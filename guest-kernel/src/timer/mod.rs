@@ -7,8 +7,8 @@ mod clock;
 mod sleep;
 
 pub use clock::{now, wall_clock};
-pub(crate) use sleep::init_here;
 pub use sleep::{Sleep, sleep, sleep_until};
+pub(crate) use sleep::{init_here, interrupt_within};
 
 /// Nanoseconds of a millisecond.
 pub const MILLISECOND: u64 = 1_000_000;

@@ -60,6 +60,19 @@ fn arm(sleepers: &BTreeMap<Key, Waker>) {
     }
 }
 
+/// Brings a timer interrupt to this vCPU within `nanoseconds`, whether a task sleeps or not: for who is about to run what
+/// gives way to nothing else.
+pub(crate) fn interrupt_within(nanoseconds: u64) {
+    let sleepers = SLEEPERS.here().lock();
+    let first = sleepers
+        .first_key_value()
+        .map(|(&(deadline, _), _)| deadline);
+    let latest = now().saturating_add(nanoseconds);
+    let deadline = first.map_or(latest, |first| first.min(latest));
+    // Only for the calling vCPU, as here: it cannot fail. The handler arms it for the first sleeper again.
+    let _armed = vcpu::set_singleshot_timer(smp::current().number(), deadline);
+}
+
 /// A wait for a time; ready at once if that is past.
 #[derive(Debug)]
 pub struct Sleep {

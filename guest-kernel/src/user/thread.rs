@@ -12,10 +12,14 @@ use crate::paging::{Mfn, PAGE_SIZE};
 use crate::smp::MAX_VCPUS;
 use crate::sync::PerVcpu;
 use crate::task;
+use crate::timer::{self, MILLISECOND};
 use crate::trap::{Fault, SYSTEM_CALL, TrapFrame, UPCALL, trap_enter_user};
 
 /// Flags at the start: interrupts on, and the bit that is always set.
 const FLAGS: u64 = 0x202;
+
+/// How long a program runs, in nanoseconds, before tasks of the kernel that wait have their turn.
+const SLICE: u64 = MILLISECOND;
 
 /// The user root of each vCPU, 0 for none.
 static ROOTS: PerVcpu<AtomicU64> = PerVcpu::new([const { AtomicU64::new(0) }; MAX_VCPUS]);
@@ -41,6 +45,8 @@ pub enum Exit {
 pub struct Thread {
     root: Mfn,
     frame: Box<TrapFrame>,
+    /// The last `run` gave way to another task instead of entering user mode.
+    gave_way: bool,
 }
 
 impl Thread {
@@ -58,6 +64,7 @@ impl Thread {
         Some(Self {
             root,
             frame: Box::new(frame),
+            gave_way: false,
         })
     }
 
@@ -77,9 +84,14 @@ impl Thread {
         // Until user mode is entered no upcall may come: it would use the stack that is about to be the frame. The
         // return to user mode opens upcalls, every entry from there closes them.
         let masked = upcall::mask();
-        // A task that was woken before upcalls were masked would wait for an event that has been.
+        // A task that was woken before upcalls were masked would wait for an event that has been. But where some task can
+        // always go on, the program has its turn too: a slice of time.
         if task::is_waiting() {
-            return Exit::Event;
+            self.gave_way = !self.gave_way;
+            if self.gave_way {
+                return Exit::Event;
+            }
+            timer::interrupt_within(SLICE);
         }
         self.load_root();
         let frame: *mut TrapFrame = &raw mut *self.frame;
