@@ -217,7 +217,7 @@ fn decide_smap(tables: &OwnTables, free: &mut FreeMemory) {
         features::forbid_smap();
         features::configure(features::get());
     }
-    log::info!("{:?}", features::get());
+    log::info!("{}", features::get());
 }
 
 /// Gives the heap its memory: the records of all frames, room for the domains that so much memory can hold, and what

@@ -1,5 +1,6 @@
 //! What the CPUs can do, asked once, and the control registers that follow from it.
 
+use core::fmt;
 use core::sync::atomic::{AtomicBool, Ordering};
 use raw_cpuid::{CpuId, CpuIdReaderNative};
 use spin::Once;
@@ -20,6 +21,24 @@ pub(crate) struct Features {
     pub(crate) rdtscp: bool,
     /// SYSENTER.
     pub(crate) sysenter: bool,
+}
+
+impl fmt::Display for Features {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CPU features in use: NX, WP")?;
+        for (name, used) in [
+            ("SMEP", self.smep),
+            ("SMAP", self.smap),
+            ("XSAVE", self.xsave),
+            ("RDTSCP", self.rdtscp),
+            ("SYSENTER", self.sysenter),
+        ] {
+            if used {
+                write!(f, ", {name}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 static FEATURES: Once<Features> = Once::new();

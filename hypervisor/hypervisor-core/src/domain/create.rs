@@ -86,7 +86,7 @@ pub fn create<M: Machine>(
         clock::write_record(hv, vcpu);
     }
     wallclock::write(hv, &domain);
-    log::info!("d{}: created with {} vCPUs", id.get(), request.vcpus);
+    log::info!("d{}: created, vCPUs: {}", id.get(), request.vcpus);
     Ok(domain)
 }
 

@@ -1,5 +1,7 @@
 //! The life of a domain: its states, and what ends it.
 
+use core::fmt;
+
 use super::crash::CrashInfo;
 
 /// Why a domain stopped by itself, as the guest said it.
@@ -27,6 +29,18 @@ impl ShutdownReason {
     #[must_use]
     pub const fn get(self) -> u8 {
         self.0
+    }
+}
+
+impl fmt::Display for ShutdownReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::POWEROFF => f.write_str("power off"),
+            Self::REBOOT => f.write_str("reboot"),
+            Self::SUSPEND => f.write_str("suspend"),
+            Self::CRASH => f.write_str("its kernel says that it crashed"),
+            Self(number) => write!(f, "reason {number}"),
+        }
     }
 }
 

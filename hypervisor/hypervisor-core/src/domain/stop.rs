@@ -19,7 +19,10 @@ pub fn shut_down<M: Machine, const TOP: u8>(
     held: &mut Held<'_, TOP>,
 ) {
     if let Some(life) = change(domain, held, |life| life.shut_down(reason)) {
-        log::info!("d{}: shuts down: {life:?}", domain.id().get());
+        // A reason that was latched before goes before this one.
+        if let Life::Shutdown(reason) = life {
+            log::info!("d{}: shuts down: {reason}", domain.id().get());
+        }
         halt(hv, domain, life, effects, held);
     }
 }
