@@ -9,6 +9,7 @@
 mod build;
 mod child;
 mod doctor;
+mod peer;
 mod run;
 mod setup;
 mod test;

@@ -15,7 +15,7 @@ mod lines;
 mod matrix;
 mod rust_text;
 mod suite;
-mod trial;
+pub(crate) mod trial;
 mod unsafety;
 
 use std::process::ExitCode;
@@ -106,6 +106,11 @@ const STEPS: &[Step] = &[
         "oracle",
         "the same test kernels succeed as Xen's first domain",
         guest::oracle,
+    ),
+    step(
+        "oracle-domain",
+        "a test kernel succeeds as Xen's ordinary domain",
+        guest::oracle_domain,
     ),
     step("matrix", "every kind of machine boots", matrix::matrix),
     step(

@@ -71,7 +71,7 @@ pub(crate) enum Verdict {
 }
 
 /// What begins the last line.
-const MARK: &str = "Test result: ";
+pub(crate) const MARK: &str = "Test result: ";
 
 /// Reads what a test kernel said; `None` before its last line.
 pub(crate) fn verdict(lines: &[String]) -> Option<Verdict> {
