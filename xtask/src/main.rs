@@ -9,6 +9,7 @@
 mod build;
 mod child;
 mod doctor;
+mod linux;
 mod peer;
 mod run;
 mod setup;
@@ -36,6 +37,8 @@ enum Command {
     Run(run::options::Options),
     /// Run every check: formatting, lints, host tests, guests under QEMU, the tour, the docs.
     Test(test::Options),
+    /// Fetch Debian's kernel, make a RAM disk for it, and print the line that starts them as a domain.
+    Linux,
     /// Tell what was found on this machine and what is missing.
     Doctor,
 }
@@ -57,6 +60,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode> {
     match arguments.command {
         Command::Run(options) => run::run(&workspace, &options),
         Command::Test(options) => test::run(&workspace, &options),
+        Command::Linux => linux::run(&workspace),
         Command::Doctor => doctor::run(&workspace),
     }
 }

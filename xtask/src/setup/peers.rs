@@ -50,8 +50,14 @@ const XEN_TOOLS: (&str, &[&str]) = (
 /// Debian's packages that name the newest kernel of a flavour; `cloud` cannot be Xen's first domain.
 pub(crate) const LINUX: &str = "linux-image-amd64";
 
+/// The same for virtual machines, with fewer drivers.
+pub(crate) const LINUX_CLOUD: &str = "linux-image-cloud-amd64";
+
+/// Debian's busybox, one program that needs no library.
+pub(crate) const BUSYBOX: &str = "busybox-static";
+
 /// All peers that tests use.
-pub(crate) const ALL: &[&str] = &[XEN, XEN_TOOLS.0, LINUX];
+pub(crate) const ALL: &[&str] = &[XEN, XEN_TOOLS.0, LINUX, LINUX_CLOUD, BUSYBOX];
 
 /// Where a peer is, or would be.
 pub(crate) fn directory(workspace: &Workspace, name: &str) -> PathBuf {

@@ -12,6 +12,7 @@ mod host;
 mod instructions;
 mod licences;
 mod lines;
+mod linux;
 mod matrix;
 mod rust_text;
 mod suite;
@@ -137,6 +138,11 @@ const STEPS: &[Step] = &[
         "input",
         "wrong input is refused and leaves nothing behind",
         e2e::input,
+    ),
+    step(
+        "linux",
+        "Debian's unmodified kernel runs as a domain",
+        linux::linux,
     ),
     step(
         "docs",

@@ -15,6 +15,7 @@ use crate::run::serial::Echo;
 use crate::run::stack::Stack;
 use crate::test::suite::Suite;
 use crate::test::trial;
+use crate::workspace::Workspace;
 
 /// How long the machine may take to go.
 const FAREWELL: Duration = Duration::from_secs(60);
@@ -118,6 +119,11 @@ impl<'s, 'w> Bench<'s, 'w> {
     /// The images.
     pub(crate) fn images(&self) -> &Images {
         &self.images
+    }
+
+    /// Where things are.
+    pub(crate) fn workspace(&self) -> &'w Workspace {
+        self.suite.workspace()
     }
 
     /// The top of the tree.

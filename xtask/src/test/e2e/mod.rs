@@ -3,7 +3,7 @@
 //! Each group of cases has one machine. When it is through, the hypervisor recounts every frame and powers off in order;
 //! both are cases too.
 
-mod bench;
+pub(crate) mod bench;
 mod changes;
 mod churn;
 mod cuts;

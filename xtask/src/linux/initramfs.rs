@@ -1,0 +1,105 @@
+//! The RAM disk of a Linux guest: a newc archive of busybox, an init and what a case adds, packed by gzip.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cpio::newc;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::setup::peers;
+use crate::workspace::Workspace;
+
+const DIRECTORY: u32 = 0o040_755;
+const PROGRAM: u32 = 0o100_755;
+const DEVICE: u32 = 0o020_600;
+
+/// Directories that are there before anything runs.
+const DIRECTORIES: [&str; 8] = ["bin", "sbin", "dev", "proc", "sys", "tmp", "root", "etc"];
+
+/// Programs that end the system, as the kernel and people call them.
+const ENDS: [&str; 3] = ["sbin/poweroff", "sbin/reboot", "sbin/halt"];
+
+/// A RAM disk in the making.
+#[derive(Debug, Clone)]
+pub(crate) struct Initramfs {
+    members: Vec<Member>,
+}
+
+#[derive(Debug, Clone)]
+struct Member {
+    name: String,
+    mode: u32,
+    device: (u32, u32),
+    bytes: Vec<u8>,
+}
+
+impl Initramfs {
+    /// One with Debian's busybox that gives a shell on the console.
+    pub(crate) fn with_busybox(workspace: &Workspace) -> Result<Self> {
+        let busybox = peers::ensure(workspace, peers::BUSYBOX)?.join("bin/busybox");
+        let busybox =
+            fs::read(&busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
+        let mut disk = Self {
+            members: Vec::new(),
+        };
+        for name in DIRECTORIES {
+            disk.put(name, DIRECTORY, (0, 0), Vec::new());
+        }
+        // The first line of init goes there, before anything is mounted.
+        disk.put("dev/kmsg", DEVICE, (1, 11), Vec::new());
+        disk.put("dev/console", DEVICE, (5, 1), Vec::new());
+        disk.add_program("bin/busybox", busybox);
+        disk.add_program("init", include_bytes!("init.sh").to_vec());
+        disk.add_program("sbin/hotplug", include_bytes!("hotplug.sh").to_vec());
+        for name in ENDS {
+            disk.add_program(name, include_bytes!("end.sh").to_vec());
+        }
+        Ok(disk)
+    }
+
+    /// Adds a program.
+    pub(crate) fn add_program(&mut self, name: &str, bytes: Vec<u8>) {
+        self.put(name, PROGRAM, (0, 0), bytes);
+    }
+
+    fn put(&mut self, name: &str, mode: u32, device: (u32, u32), bytes: Vec<u8>) {
+        self.members.push(Member {
+            name: name.to_owned(),
+            mode,
+            device,
+            bytes,
+        });
+    }
+
+    /// Writes it to `target/linux/NAME.gz`; the file appears whole or not at all.
+    pub(crate) fn write(&self, workspace: &Workspace, name: &str) -> Result<PathBuf> {
+        let path = workspace.output("linux")?.join(format!("{name}.gz"));
+        let scratch = path.with_extension(format!("{}.new", std::process::id()));
+        self.pack(&scratch)
+            .and_then(|()| Ok(fs::rename(&scratch, &path)?))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    fn pack(&self, path: &Path) -> Result<()> {
+        let file = BufWriter::new(File::create(path)?);
+        let mut archive = GzEncoder::new(file, Compression::best());
+        for (number, member) in (1_u32..).zip(&self.members) {
+            let size = u32::try_from(member.bytes.len())
+                .with_context(|| format!("{} is too large for an archive", member.name))?;
+            let mut entry = newc::Builder::new(&member.name)
+                .ino(number)
+                .mode(member.mode)
+                .rdev_major(member.device.0)
+                .rdev_minor(member.device.1)
+                .write(archive, size);
+            entry.write_all(&member.bytes)?;
+            archive = entry.finish()?;
+        }
+        newc::trailer(archive)?.finish()?.flush()?;
+        Ok(())
+    }
+}

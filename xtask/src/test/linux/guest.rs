@@ -1,0 +1,96 @@
+//! A Linux domain under test: how it is created, and how to talk with it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::run::client::Console;
+use crate::test::e2e::bench::Bench;
+
+/// From the first instruction to the shell: some seconds here, and as much more as a busy host may need.
+const BOOT: Duration = Duration::from_secs(180);
+
+/// What a kernel prints when something is wrong with it or with the machine.
+const COMPLAINTS: [&str; 7] = [
+    "BUG",
+    "Oops",
+    "WARNING",
+    "Call Trace",
+    "general protection",
+    "soft lockup",
+    "detected stall",
+];
+
+/// A Linux domain.
+#[derive(Debug, Clone)]
+pub(crate) struct Guest {
+    name: String,
+    kernel: PathBuf,
+    ramdisk: PathBuf,
+    cmdline: String,
+}
+
+impl Guest {
+    pub(crate) fn new(name: &str, kernel: &Path, ramdisk: &Path) -> Self {
+        Self {
+            name: name.to_owned(),
+            kernel: kernel.to_path_buf(),
+            ramdisk: ramdisk.to_path_buf(),
+            cmdline: "console=hvc0".to_owned(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Creates it with 256 MiB that may become 512, and two vCPUs that may become four, and waits for its shell; returns
+    /// what it printed on the way.
+    pub(crate) fn boot(&self, bench: &Bench<'_, '_>) -> Result<Vec<String>> {
+        let (kernel, ramdisk) = (
+            self.kernel.to_string_lossy(),
+            self.ramdisk.to_string_lossy(),
+        );
+        #[rustfmt::skip]
+        bench.client().json(&[
+            "create", "--name", &self.name, "--kernel", &kernel, "--ramdisk", &ramdisk,
+            "--memory", "256MiB", "--max-memory", "512MiB", "--vcpus", "2", "--max-vcpus", "4",
+            "--cmdline", &self.cmdline, "--paused",
+        ])?;
+        let started = Instant::now();
+        let lines = self.talk(bench, |console| {
+            bench.client().json(&["unpause", &self.name])?;
+            console.await_shell(BOOT)
+        })?;
+        println!(
+            "         {}: {} lines to its shell in {:.1} s",
+            self.name,
+            lines.len(),
+            started.elapsed().as_secs_f64()
+        );
+        Ok(lines)
+    }
+
+    /// Talks with its shell.
+    pub(crate) fn talk<R>(
+        &self,
+        bench: &Bench<'_, '_>,
+        talk: impl FnOnce(&mut Console<'_>) -> Result<R>,
+    ) -> Result<R> {
+        bench.client().console(&self.name, talk)
+    }
+}
+
+/// Holds that a kernel's log has no complaint in it.
+pub(crate) fn no_complaint(log: &[String]) -> Result<()> {
+    let found: Vec<&str> = log
+        .iter()
+        .map(String::as_str)
+        .filter(|line| COMPLAINTS.iter().any(|complaint| line.contains(complaint)))
+        .collect();
+    if !found.is_empty() {
+        bail!("the kernel complains:\n{}", found.join("\n"));
+    }
+    Ok(())
+}
