@@ -99,7 +99,7 @@ impl<M: Machine> Recount<'_, M> {
     }
 
     /// Accounts, conservation, views. `None`: there was no memory for it.
-    pub(super) fn check_sums(&mut self) -> Option<()> {
+    pub(super) fn check_sums(&mut self, holders: &impl Holders) -> Option<()> {
         let table = self.ram.frames;
         let mut owners: Vec<(OwnerId, u64)> = Vec::new();
         owners.try_reserve_exact(table.accounts().count()).ok()?;
@@ -134,7 +134,7 @@ impl<M: Machine> Recount<'_, M> {
             }
             owned = owned.saturating_add(found);
             overhead = overhead.saturating_add(account.overhead().get());
-            self.check_view(owner, domid, account.overhead());
+            self.check_view(owner, domid, holders.records(owner), account.overhead());
         }
         let sum = table
             .free()
@@ -151,13 +151,13 @@ impl<M: Machine> Recount<'_, M> {
         Some(())
     }
 
-    fn check_view(&mut self, owner: OwnerId, domid: u16, overhead: Frames) {
+    fn check_view(&mut self, owner: OwnerId, domid: u16, records: Frames, overhead: Frames) {
         let frames = self.ram.frames;
-        let mut of_view = 0_u64;
+        let mut counted = records.get();
         let report = &mut self.report;
         self.ram.walk_view(
             owner,
-            &mut |_| of_view = of_view.saturating_add(1),
+            &mut |_| counted = counted.saturating_add(1),
             &mut |number| {
                 let own = |mfn| frames.holding(mfn).owner == owner;
                 if !frames.lookup(number).is_some_and(own) {
@@ -165,8 +165,8 @@ impl<M: Machine> Recount<'_, M> {
                 }
             },
         );
-        if of_view != overhead.get() {
-            let (expected, found) = (Frames::new(of_view), overhead);
+        if counted != overhead.get() {
+            let (expected, found) = (Frames::new(counted), overhead);
             self.report.add(Breach::Account {
                 domid,
                 expected,

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 
 use crate::frame::{FrameType, OwnerId, Ram, types::Phase};
-use crate::ids::{EntryIndex, Level, Mfn};
+use crate::ids::{EntryIndex, Frames, Level, Mfn};
 use crate::machine::Machine;
 use crate::paging::VcpuMemory;
 use crate::paging::entry::Entry;
@@ -32,6 +32,8 @@ pub trait Holders {
     fn for_each_vcpu(&self, found: &mut dyn FnMut(&VcpuMemory));
     /// Calls `found` with every frame held by a grant in use, a registered area, or anything else that is recorded.
     fn for_each_hold(&self, found: &mut dyn FnMut(Mfn, Hold));
+    /// Frames that hold records of a domain, its M2P view apart.
+    fn records(&self, owner: OwnerId) -> Frames;
     /// Whether a domain may map device memory.
     fn has_devices(&self, owner: OwnerId) -> bool;
 }
@@ -65,7 +67,7 @@ pub fn audit<M: Machine>(ram: Ram<'_, M>, holders: &impl Holders) -> Option<Repo
         report: Report::default(),
     };
     recount.check_contents(holders);
-    recount.check_sums()?;
+    recount.check_sums(holders)?;
     while recount.start < limit {
         recount.window.fill(Expected::default());
         recount.count_frames();

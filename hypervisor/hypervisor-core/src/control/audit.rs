@@ -16,7 +16,7 @@ use crate::domain::Domain;
 use crate::domain::rights::ControlRight;
 use crate::frame::OwnerId;
 use crate::hypervisor::Hypervisor;
-use crate::ids::Mfn;
+use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
 use crate::paging::VcpuMemory;
 use crate::sync::Held;
@@ -48,7 +48,7 @@ impl Everyone {
             next = domain.id().get().saturating_add(1);
             domain
                 .grants
-                .for_each_device_mapping(held, &mut |mfn, writable| {
+                .for_each_device_mapping(hv.ram(), held, &mut |mfn, writable| {
                     short |= everyone.lent.try_reserve(1).is_err();
                     if !short {
                         everyone
@@ -86,6 +86,13 @@ impl Holders for Everyone {
         for &(mfn, hold) in &self.lent {
             found(mfn, hold);
         }
+    }
+
+    fn records(&self, owner: OwnerId) -> Frames {
+        // No lock is held during the recount.
+        let of = |domain: &Arc<Domain>| domain.grants.overhead(&mut Held::enter());
+        let domain = self.domains.iter().find(|d| d.memory.owner() == owner);
+        domain.map_or(Frames::new(0), of)
     }
 
     fn has_devices(&self, owner: OwnerId) -> bool {

@@ -99,7 +99,7 @@ impl Account {
         Frames::new(self.special.load(Ordering::Acquire))
     }
 
-    /// Frames that the hypervisor needs for the domain: its M2P view.
+    /// Frames that the hypervisor needs for the domain: its M2P view, and words that grow with its wishes.
     #[must_use]
     pub fn overhead(&self) -> Frames {
         Frames::new(self.overhead.load(Ordering::Acquire))

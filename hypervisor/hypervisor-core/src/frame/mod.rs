@@ -17,6 +17,7 @@ pub mod scrub;
 pub mod table;
 pub mod token;
 pub mod types;
+pub mod words;
 
 pub use account::{Account, AccountError};
 pub use owner::OwnerId;
@@ -24,6 +25,7 @@ pub use pool::{AllocError, Allocation};
 pub use table::{FrameRange, FrameTable, Layout, LayoutError, Ram};
 pub use token::{FrameRef, ReferenceError, WritableRef};
 pub use types::{FrameType, TypeState};
+pub use words::DomainWords;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -21,16 +21,28 @@ const POOL: [FrameRange; 2] = [
 const FRAMES: u64 = 0x50 + 0x100;
 const ANYWHERE: u64 = u64::MAX;
 
-struct World {
-    machine: FakeMachine,
-    frames: FrameTable,
+pub(crate) struct World {
+    pub(crate) machine: FakeMachine,
+    pub(crate) frames: FrameTable,
 }
 
 impl World {
-    fn new() -> Self {
-        let machine = FakeMachine::new(&POOL, 2);
+    pub(crate) fn new() -> Self {
+        Self::of(&POOL)
+    }
+
+    /// A pool of so many frames, the defaults of views counted.
+    pub(crate) fn with(frames: u64) -> Self {
+        Self::of(&[FrameRange {
+            start: 0x10,
+            end: 0x10 + frames,
+        }])
+    }
+
+    fn of(pool: &[FrameRange]) -> Self {
+        let machine = FakeMachine::new(pool, 2);
         let layout = Layout {
-            pool: &POOL,
+            pool,
             withheld: &[FrameRange {
                 start: 0,
                 end: 0x10,
@@ -43,14 +55,14 @@ impl World {
         Self { machine, frames }
     }
 
-    fn ram(&self) -> Ram<'_, FakeMachine> {
+    pub(crate) fn ram(&self) -> Ram<'_, FakeMachine> {
         Ram {
             machine: &self.machine,
             frames: &self.frames,
         }
     }
 
-    fn domain(&self, domid: u16, maximum: u64) -> DomainMemory {
+    pub(crate) fn domain(&self, domid: u16, maximum: u64) -> DomainMemory {
         DomainMemory::new(self.ram(), domid, Frames::new(maximum)).unwrap()
     }
 

@@ -4,18 +4,48 @@ use hypercall_abi::grant::{GTF_READING, GTF_WRITING};
 
 use super::entry::Access;
 use super::status::Status;
+use crate::frame::FrameTable;
 use crate::ids::Mfn;
+
+/// Uses of one kind that an entry may have at once.
+const MOST: u16 = 511;
+/// Fields of a record's word: frame number (all are below 2^30), domid, readers, writers.
+const FRAME: u64 = (1 << DOMID_SHIFT) - 1;
+const DOMID_SHIFT: u32 = 30;
+const READERS_SHIFT: u32 = 46;
+const WRITERS_SHIFT: u32 = 55;
+const COUNT: u64 = 0x1ff;
 
 /// Pins of an entry, all by one domain. Once pinned, this frame counts and not the one that the granter names meanwhile.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Active {
-    readers: u32,
-    writers: u32,
+    readers: u16,
+    writers: u16,
     domid: u16,
     frame: Option<Mfn>,
 }
 
 impl Active {
+    /// The record in a word.
+    pub(super) fn unpack(frames: &FrameTable, word: u64) -> Self {
+        let half = |shift: u32, mask| u16::try_from(word >> shift & mask).unwrap_or(MOST);
+        Self {
+            readers: half(READERS_SHIFT, COUNT),
+            writers: half(WRITERS_SHIFT, COUNT),
+            domid: half(DOMID_SHIFT, u16::MAX.into()),
+            frame: frames.lookup(word & FRAME),
+        }
+    }
+
+    /// The record as a word; 0 for an entry that nobody uses.
+    pub(super) fn pack(self) -> u64 {
+        let Some(frame) = self.frame else { return 0 };
+        frame.get() & FRAME
+            | u64::from(self.domid) << DOMID_SHIFT
+            | u64::from(self.readers) << READERS_SHIFT
+            | u64::from(self.writers) << WRITERS_SHIFT
+    }
+
     /// Whether nobody uses the entry.
     pub(super) const fn is_free(&self) -> bool {
         self.readers == 0 && self.writers == 0
@@ -31,7 +61,7 @@ impl Active {
         if self.is_free() {
             return Ok(true);
         }
-        let full = self.readers == u32::MAX || self.writers == u32::MAX;
+        let full = self.readers >= MOST || self.writers >= MOST;
         if self.domid != grantee || full {
             return Err(Status::GeneralError);
         }
@@ -62,7 +92,7 @@ impl Active {
         cleared
     }
 
-    fn count(&mut self, access: Access) -> &mut u32 {
+    fn count(&mut self, access: Access) -> &mut u16 {
         match access {
             Access::Read => &mut self.readers,
             Access::Write => &mut self.writers,
@@ -96,7 +126,7 @@ mod tests {
     #[test]
     fn a_full_count_refuses() {
         let active = Active {
-            readers: u32::MAX,
+            readers: MOST,
             domid: 3,
             ..Active::default()
         };

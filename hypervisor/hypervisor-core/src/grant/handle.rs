@@ -1,15 +1,40 @@
 //! Handles: what a domain has mapped of others.
-
-use alloc::vec::Vec;
+//!
+//! A handle is the number of a slot of two words. The first says whose the slot is, and of a mapping its kind, frame and
+//! entry; the second is the granter.
 
 use super::entry::Access;
 use super::status::Status;
-use crate::ids::Mfn;
+use crate::frame::{AllocError, DomainWords, FrameTable, OwnerId, Ram};
+use crate::ids::{Frames, Mfn};
+use crate::machine::Machine;
 
+/// Frames of handles that a domain may have.
+const MAX_FRAMES: usize = 32;
+/// Slots of a frame.
+#[cfg(test)]
+const PER_FRAME: usize = crate::frame::words::WORDS_PER_FRAME / 2;
 /// Mappings that a domain may have at once.
-pub(super) const MAX_HANDLES: usize = 8192;
-/// By how many the list grows.
-const GROWTH: usize = 64;
+#[cfg(test)]
+pub(super) const MAX_HANDLES: usize = MAX_FRAMES * PER_FRAME;
+
+/// Fields of a slot's first word. Who has it: nobody, somebody who is making it or taking it down, a mapping.
+const KIND: u64 = 3;
+const FREE: u64 = 0;
+const BUSY: u64 = 1;
+const MAPPED: u64 = 2;
+const WRITE: u64 = 1 << 2;
+const HOST: u64 = 1 << 3;
+const DEVICE: u64 = 1 << 4;
+const BY_ENTRY: u64 = 1 << 5;
+/// The frame's number, or one more than the next free slot's.
+const NUMBER_SHIFT: u32 = 8;
+const NUMBER: u64 = 0xffff_ffff;
+/// Entries of a table are fewer than 2^24.
+const REFERENCE_SHIFT: u32 = 40;
+/// In the second word: 2^48 domains will not be made.
+const DOMID_SHIFT: u32 = 48;
+const SERIAL: u64 = (1 << DOMID_SHIFT) - 1;
 
 /// A mapping of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,137 +57,233 @@ pub(super) struct Mapping {
     pub(super) by_entry: bool,
 }
 
-#[derive(Debug)]
-enum Slot {
-    /// Nobody's; the next one like it.
-    Free(Option<u32>),
-    /// Somebody is making it, or taking it down.
-    Busy,
-    /// In use.
-    Mapped(Mapping),
+impl Mapping {
+    fn pack(self) -> [u64; 2] {
+        let flag = |set: bool, bit: u64| if set { bit } else { 0 };
+        let flags = flag(self.access == Access::Write, WRITE)
+            | flag(self.host, HOST)
+            | flag(self.device, DEVICE)
+            | flag(self.by_entry, BY_ENTRY);
+        let frame = (self.frame.get() & NUMBER) << NUMBER_SHIFT;
+        [
+            MAPPED | flags | frame | u64::from(self.reference) << REFERENCE_SHIFT,
+            self.serial & SERIAL | u64::from(self.domid) << DOMID_SHIFT,
+        ]
+    }
+
+    fn unpack(frames: &FrameTable, [word, granter]: [u64; 2]) -> Option<Self> {
+        let access = if word & WRITE == 0 {
+            Access::Read
+        } else {
+            Access::Write
+        };
+        (word & KIND == MAPPED).then_some(Self {
+            domid: u16::try_from(granter >> DOMID_SHIFT).ok()?,
+            serial: granter & SERIAL,
+            reference: u32::try_from(word >> REFERENCE_SHIFT).ok()?,
+            frame: frames.lookup(number(word))?,
+            access,
+            host: word & HOST != 0,
+            device: word & DEVICE != 0,
+            by_entry: word & BY_ENTRY != 0,
+        })
+    }
+}
+
+fn number(word: u64) -> u64 {
+    word >> NUMBER_SHIFT & NUMBER
 }
 
 /// A domain's handles.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Handles {
-    slots: Vec<Slot>,
-    free: Option<u32>,
-    /// The domain ends: no new ones.
-    closed: bool,
+    words: DomainWords,
+    /// One more than the first free slot; 0 for none.
+    free: u64,
+    /// The domain ends: no new ones, and none in use below this one.
+    ended: Option<u32>,
 }
 
 impl Handles {
+    /// None yet.
+    pub(super) fn new() -> Result<Self, AllocError> {
+        Ok(Self {
+            words: DomainWords::new(MAX_FRAMES)?,
+            free: 0,
+            ended: None,
+        })
+    }
+
     /// Sets a handle aside.
-    pub(super) fn reserve(&mut self) -> Result<u32, Status> {
-        if self.closed {
+    pub(super) fn reserve<M: Machine>(
+        &mut self,
+        ram: Ram<'_, M>,
+        owner: OwnerId,
+    ) -> Result<u32, Status> {
+        if self.ended.is_some() {
             return Err(Status::NoSpace);
         }
-        if self.free.is_none() {
-            self.grow()?;
+        if self.free == 0 {
+            self.grow(ram, owner).map_err(|_| Status::NoSpace)?;
         }
-        let handle = self.free.ok_or(Status::NoSpace)?;
-        let slot = self.slot(handle).ok_or(Status::NoSpace)?;
-        let Slot::Free(next) = *slot else {
-            return Err(Status::NoSpace);
-        };
-        *slot = Slot::Busy;
-        self.free = next;
+        let free = self.free.checked_sub(1).ok_or(Status::NoSpace)?;
+        let handle = u32::try_from(free).map_err(|_| Status::NoSpace)?;
+        let [word, _] = self.slot(ram, handle).ok_or(Status::NoSpace)?;
+        self.free = number(word);
+        self.set_slot(ram, handle, [BUSY, 0]);
         Ok(handle)
     }
 
     /// A handle that was set aside names a mapping.
-    pub(super) fn set(&mut self, handle: u32, mapping: Mapping) {
-        if let Some(slot) = self.slot(handle) {
-            *slot = Slot::Mapped(mapping);
-        }
+    pub(super) fn set<M: Machine>(&mut self, ram: Ram<'_, M>, handle: u32, mapping: Mapping) {
+        self.set_slot(ram, handle, mapping.pack());
     }
 
     /// A handle that was set aside is not needed.
-    pub(super) fn release(&mut self, handle: u32) {
-        let next = self.free;
-        if let Some(slot) = self.slot(handle) {
-            *slot = Slot::Free(next);
-            self.free = Some(handle);
-        }
+    pub(super) fn release<M: Machine>(&mut self, ram: Ram<'_, M>, handle: u32) {
+        self.set_slot(ram, handle, [FREE | self.free << NUMBER_SHIFT, 0]);
+        self.free = u64::from(handle).saturating_add(1);
     }
 
     /// Sets aside a handle in use, to take its mapping down.
-    pub(super) fn take(&mut self, handle: u32) -> Result<Mapping, Status> {
-        let slot = self.slot(handle).ok_or(Status::BadHandle)?;
-        let Slot::Mapped(mapping) = *slot else {
-            return Err(Status::BadHandle);
-        };
-        *slot = Slot::Busy;
+    pub(super) fn take<M: Machine>(
+        &mut self,
+        ram: Ram<'_, M>,
+        handle: u32,
+    ) -> Result<Mapping, Status> {
+        let mapping = self.mapping(ram, handle).ok_or(Status::BadHandle)?;
+        self.set_slot(ram, handle, [BUSY, 0]);
         Ok(mapping)
     }
 
     /// Sets aside any handle in use; no new ones are given from now on.
-    pub(super) fn take_any(&mut self) -> Option<(u32, Mapping)> {
-        self.closed = true;
-        let mapped = |slot: &Slot| matches!(slot, Slot::Mapped(_));
-        let index = self.slots.iter().position(mapped)?;
-        let handle = u32::try_from(index).ok()?;
-        self.take(handle).ok().map(|mapping| (handle, mapping))
+    pub(super) fn take_any<M: Machine>(&mut self, ram: Ram<'_, M>) -> Option<(u32, Mapping)> {
+        let first = *self.ended.get_or_insert(0);
+        let handle = (first..self.count()).find(|&handle| self.mapping(ram, handle).is_some());
+        self.ended = Some(handle.unwrap_or(self.count()));
+        let handle = handle?;
+        self.take(ram, handle).ok().map(|mapping| (handle, mapping))
     }
 
     /// All mappings.
-    pub(super) fn mappings(&self) -> impl Iterator<Item = &Mapping> {
-        self.slots.iter().filter_map(|slot| match slot {
-            Slot::Mapped(mapping) => Some(mapping),
-            Slot::Free(_) | Slot::Busy => None,
-        })
+    pub(super) fn mappings<M: Machine>(&self, ram: Ram<'_, M>) -> impl Iterator<Item = Mapping> {
+        (0..self.count()).filter_map(move |handle| self.mapping(ram, handle))
     }
 
-    fn slot(&mut self, handle: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::try_from(handle).ok()?)
+    /// Frames of the slots.
+    pub(super) fn frames(&self) -> Frames {
+        self.words.frames()
     }
 
-    fn grow(&mut self) -> Result<(), Status> {
-        let more = GROWTH.min(MAX_HANDLES.saturating_sub(self.slots.len()));
-        self.slots
-            .try_reserve_exact(more)
-            .map_err(|_| Status::NoSpace)?;
-        for _ in 0..more {
-            let handle = u32::try_from(self.slots.len()).map_err(|_| Status::NoSpace)?;
-            self.slots.push(Slot::Free(self.free));
-            self.free = Some(handle);
+    /// Gives back the frames of the slots: there is no mapping any more.
+    pub(super) fn release_all<M: Machine>(&mut self, ram: Ram<'_, M>, owner: OwnerId) {
+        self.words.release(ram, owner);
+        self.free = 0;
+    }
+
+    /// Slots that there are.
+    fn count(&self) -> u32 {
+        u32::try_from(self.words.count() >> 1).unwrap_or(0)
+    }
+
+    fn mapping<M: Machine>(&self, ram: Ram<'_, M>, handle: u32) -> Option<Mapping> {
+        Mapping::unpack(ram.frames, self.slot(ram, handle)?)
+    }
+
+    fn slot<M: Machine>(&self, ram: Ram<'_, M>, handle: u32) -> Option<[u64; 2]> {
+        let [first, second] = places(handle)?;
+        let first = self.words.load(ram.machine, first)?;
+        Some([first, self.words.load(ram.machine, second)?])
+    }
+
+    fn set_slot<M: Machine>(&mut self, ram: Ram<'_, M>, handle: u32, values: [u64; 2]) {
+        for (place, value) in places(handle).into_iter().flatten().zip(values) {
+            self.words.store(ram.machine, place, value);
+        }
+    }
+
+    /// Adds a frame of free slots.
+    pub(super) fn grow<M: Machine>(
+        &mut self,
+        ram: Ram<'_, M>,
+        owner: OwnerId,
+    ) -> Result<(), AllocError> {
+        let first = self.count();
+        self.words.grow(ram, owner)?;
+        // Backwards, so that the lowest is given out first.
+        for handle in (first..self.count()).rev() {
+            self.release(ram, handle);
         }
         Ok(())
     }
 }
 
+/// Where a slot's words are.
+fn places(handle: u32) -> Option<[usize; 2]> {
+    let first = usize::try_from(handle).ok()?.checked_mul(2)?;
+    Some([first, first.checked_add(1)?])
+}
+
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
+    use crate::frame::tests::World;
 
     #[test]
     fn handles_come_back_and_end_at_the_limit() {
-        let mut handles = Handles::default();
-        let given: Vec<u32> = core::iter::from_fn(|| handles.reserve().ok()).collect();
+        let world = World::with(64);
+        let owner = world.domain(1, 1).owner();
+        let free = world.frames.free();
+        let mut handles = Handles::new().unwrap();
+        let reserve = |handles: &mut Handles| handles.reserve(world.ram(), owner);
+        let given: Vec<u32> = core::iter::from_fn(|| reserve(&mut handles).ok()).collect();
         assert_eq!(given.len(), MAX_HANDLES);
-        assert_eq!(handles.reserve(), Err(Status::NoSpace));
-        handles.release(given[7]);
-        assert_eq!(handles.reserve(), Ok(given[7]));
+        assert!(given.iter().copied().eq(0..8192));
+        assert_eq!(handles.frames().get(), 32);
+        assert_eq!(reserve(&mut handles), Err(Status::NoSpace));
+        handles.release(world.ram(), given[7]);
+        assert_eq!(reserve(&mut handles), Ok(given[7]));
+        handles.release_all(world.ram(), owner);
+        assert_eq!(world.frames.free(), free);
+    }
+
+    #[test]
+    fn an_empty_pool_ends_handles_before_the_limit() {
+        let world = World::with(8);
+        let owner = world.domain(1, 1).owner();
+        let mut handles = Handles::new().unwrap();
+        let given = core::iter::from_fn(|| handles.reserve(world.ram(), owner).ok()).count();
+        assert!(given > 0 && given < MAX_HANDLES && given.is_multiple_of(PER_FRAME));
+        assert_eq!(world.frames.free().get(), 0);
     }
 
     #[test]
     fn only_a_mapping_in_use_can_be_taken_and_only_once() {
-        let mut handles = Handles::default();
-        let handle = handles.reserve().unwrap();
-        assert_eq!(handles.take(handle), Err(Status::BadHandle));
+        let world = World::new();
+        let (ram, owner) = (world.ram(), world.domain(1, 1).owner());
+        let mut handles = Handles::new().unwrap();
+        let handle = handles.reserve(ram, owner).unwrap();
+        assert_eq!(handles.take(ram, handle), Err(Status::BadHandle));
         let mapping = Mapping {
-            domid: 1,
-            serial: 2,
-            reference: 3,
-            frame: Mfn::new(4),
-            access: Access::Read,
+            domid: 0x7fef,
+            serial: SERIAL,
+            reference: 32767,
+            frame: ram.frames.next_frame(0).unwrap(),
+            access: Access::Write,
             host: true,
             device: false,
-            by_entry: false,
+            by_entry: true,
         };
-        handles.set(handle, mapping);
-        assert_eq!(handles.take(handle), Ok(mapping));
-        assert_eq!(handles.take(handle), Err(Status::BadHandle));
-        assert_eq!(handles.take(u32::MAX), Err(Status::BadHandle));
+        handles.set(ram, handle, mapping);
+        assert!(handles.mappings(ram).eq([mapping]));
+        assert_eq!(handles.take(ram, handle), Ok(mapping));
+        assert_eq!(handles.take(ram, handle), Err(Status::BadHandle));
+        assert_eq!(handles.take(ram, u32::MAX), Err(Status::BadHandle));
+        handles.set(ram, handle, mapping);
+        assert_eq!(handles.take_any(ram), Some((handle, mapping)));
+        assert_eq!(handles.take_any(ram), None);
+        assert_eq!(handles.reserve(ram, owner), Err(Status::NoSpace));
     }
 }

@@ -51,7 +51,14 @@ fn try_map<M: Machine, W: World>(
     } else {
         Access::Write
     };
-    let handle = call.own().grants().handles.lock(held).0.reserve()?;
+    let owner = call.own().memory().owner();
+    let handle = call
+        .own()
+        .grants()
+        .handles
+        .lock(held)
+        .0
+        .reserve(call.ram, owner)?;
     let mut mapping = Mapping {
         domid: request.dom.0,
         serial: granter.serial(),
@@ -66,8 +73,8 @@ fn try_map<M: Machine, W: World>(
     let made = make(call, &granter, request, &mut mapping, held);
     let (mut handles, _) = call.own().grants().handles.lock(held);
     match made {
-        Ok(()) => handles.set(handle, mapping),
-        Err(_) => handles.release(handle),
+        Ok(()) => handles.set(call.ram, handle, mapping),
+        Err(_) => handles.release(call.ram, handle),
     }
     made.map(|()| (handle, mapping.frame))
 }

@@ -9,14 +9,19 @@ use super::entry::{Access, SharedEntry};
 use super::handle::Handles;
 use super::status::Status;
 use crate::domain::account::DomainMemory;
-use crate::frame::{AllocError, OwnerId, Ram, ReferenceError};
-use crate::ids::Mfn;
+use crate::frame::words::WORDS_PER_FRAME;
+use crate::frame::{AllocError, DomainWords, OwnerId, Ram, ReferenceError};
+use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
 use crate::paging::leaf::Leaf;
 use crate::sync::{Held, Ranked, rank};
 
 /// Bytes of an entry.
 const ENTRY_BYTES: u32 = 8;
+const _: () = assert!(
+    GRANT_ENTRIES_PER_FRAME == 512 && WORDS_PER_FRAME == 512,
+    "a frame of records for each frame of the table"
+);
 
 /// A domain's grants.
 #[derive(Debug)]
@@ -26,24 +31,39 @@ pub struct GrantTable {
 }
 
 /// What the domain grants.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     frames: Vec<Mfn>,
-    active: Vec<Active>,
+    /// A word for each entry: a frame of them for each frame of the table.
+    active: DomainWords,
 }
 
 impl GrantTable {
-    /// A table of one frame, shared with `memory`'s domain.
+    /// A table of one frame, shared with `memory`'s domain, and the first frame of its handles: a domain that maps now and
+    /// then neither waits for one nor leaves one behind.
     ///
     /// # Errors
     /// [`AllocError`].
     pub fn new<M: Machine>(ram: Ram<'_, M>, memory: &DomainMemory) -> Result<Self, AllocError> {
-        let mut shared = Shared::default();
-        shared.grow(ram, memory.owner(), 1)?;
-        Ok(Self {
-            shared: Ranked::new(shared),
-            handles: Ranked::new(Handles::default()),
-        })
+        let (most, owner) = (
+            usize::try_from(MAX_GRANT_FRAMES).unwrap_or(0),
+            memory.owner(),
+        );
+        let mut frames = Vec::new();
+        frames
+            .try_reserve_exact(most)
+            .map_err(|_| AllocError::NoMemory)?;
+        let active = DomainWords::new(most)?;
+        let mut table = Self {
+            shared: Ranked::new(Shared { frames, active }),
+            handles: Ranked::new(Handles::new()?),
+        };
+        let begun = table.shared.get_mut().grow(ram, owner, 1);
+        if let Err(error) = begun.and_then(|()| table.handles.get_mut().grow(ram, owner)) {
+            table.end_sharing(ram, owner, &mut Held::enter());
+            return Err(error);
+        }
+        Ok(table)
     }
 
     /// Frame `index` of the table.
@@ -70,28 +90,39 @@ impl GrantTable {
     }
 
     /// Calls `found` with the frame of each device mapping, whose references are this table's, and whether it is writable.
-    pub(crate) fn for_each_device_mapping<const TOP: u8>(
+    pub(crate) fn for_each_device_mapping<M: Machine, const TOP: u8>(
         &self,
+        ram: Ram<'_, M>,
         held: &mut Held<'_, TOP>,
         found: &mut dyn FnMut(Mfn, bool),
     ) {
         let (handles, _) = self.handles.lock(held);
-        for mapping in handles.mappings().filter(|mapping| mapping.device) {
+        for mapping in handles.mappings(ram).filter(|mapping| mapping.device) {
             found(mapping.frame, mapping.access == Access::Write);
         }
     }
 
-    /// Stops sharing the table's frames. The domain is gone: nobody maps its grants any more.
+    /// Frames of the records, which are overhead of the domain.
+    pub(crate) fn overhead<const TOP: u8>(&self, held: &mut Held<'_, TOP>) -> Frames {
+        let records = self.shared.lock(held).0.active.frames();
+        let handles = self.handles.lock(held).0.frames();
+        Frames::new(records.get().saturating_add(handles.get()))
+    }
+
+    /// Stops sharing the table's frames and gives back those of its records. The domain is gone: nobody maps its grants any
+    /// more, and it has no mapping.
     pub fn end_sharing<M: Machine, const TOP: u8>(
         &self,
         ram: Ram<'_, M>,
         owner: OwnerId,
         held: &mut Held<'_, TOP>,
     ) {
-        let (mut shared, _) = self.shared.lock(held);
-        for frame in core::mem::take(&mut shared.frames) {
+        let (mut shared, mut held) = self.shared.lock(held);
+        for frame in shared.frames.drain(..) {
             ram.end_sharing(owner, frame);
         }
+        shared.active.release(ram, owner);
+        self.handles.lock(&mut held).0.release_all(ram, owner);
     }
 }
 
@@ -109,16 +140,12 @@ impl Shared {
         wanted: u32,
     ) -> Result<(), AllocError> {
         let wanted = usize::try_from(wanted.min(MAX_GRANT_FRAMES)).unwrap_or(0);
-        let per_frame = usize::try_from(GRANT_ENTRIES_PER_FRAME).unwrap_or(0);
         while self.frames.len() < wanted {
-            let no_memory = |_| AllocError::NoMemory;
-            self.frames.try_reserve(1).map_err(no_memory)?;
-            self.active
-                .try_reserve_exact(per_frame)
-                .map_err(no_memory)?;
-            self.frames.push(ram.allocate_special(owner)?);
-            let entries = self.active.len().saturating_add(per_frame);
-            self.active.resize_with(entries, Active::default);
+            // Records first: an entry that a guest can write has one.
+            if self.active.count() <= self.frames.len().saturating_mul(WORDS_PER_FRAME) {
+                self.active.grow(ram, owner)?;
+            }
+            self.frames.extend([ram.allocate_special(owner)?]);
         }
         Ok(())
     }
@@ -149,7 +176,7 @@ impl Shared {
         access: Access,
     ) -> Result<(Mfn, Leaf<'a, M>), Status> {
         let entry = self.entry(reference)?;
-        let active = self.active(reference)?;
+        let mut active = self.active(ram, reference)?;
         let fresh = active.is_free();
         let marked = active.needs_marks(grantee, access)?;
         if marked {
@@ -171,25 +198,33 @@ impl Shared {
             }
         };
         active.pin(grantee, access, frame);
+        self.set_active(ram, reference, active);
         taken.map(|leaf| (frame, leaf))
     }
 
     /// One pin less.
     pub(super) fn release<M: Machine>(&mut self, ram: Ram<'_, M>, reference: u32, access: Access) {
-        let entry = self.entry(reference);
-        let Ok(active) = self.active(reference) else {
+        // The frames of a domain that has ended are gone, and with them its records.
+        let (Ok(entry), Ok(mut active)) = (self.entry(reference), self.active(ram, reference))
+        else {
             return;
         };
         let cleared = active.unpin(access);
-        // The frames of a domain that has ended are gone; its records are not.
-        if let Ok(entry) = entry {
-            entry.clear(ram.machine, cleared);
-        }
+        self.set_active(ram, reference, active);
+        entry.clear(ram.machine, cleared);
     }
 
-    fn active(&mut self, reference: u32) -> Result<&mut Active, Status> {
+    fn active<M: Machine>(&self, ram: Ram<'_, M>, reference: u32) -> Result<Active, Status> {
         let index = usize::try_from(reference).map_err(|_| Status::BadReference)?;
-        self.active.get_mut(index).ok_or(Status::BadReference)
+        let word = self.active.load(ram.machine, index);
+        let word = word.ok_or(Status::BadReference)?;
+        Ok(Active::unpack(ram.frames, word))
+    }
+
+    fn set_active<M: Machine>(&mut self, ram: Ram<'_, M>, reference: u32, active: Active) {
+        if let Ok(index) = usize::try_from(reference) {
+            self.active.store(ram.machine, index, active.pack());
+        }
     }
 }
 

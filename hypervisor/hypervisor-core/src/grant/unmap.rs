@@ -54,7 +54,13 @@ fn try_begin<'a, M: Machine, W: World>(
     held: &mut Held<'_, 0>,
 ) -> Result<Undone<'a, M>, Status> {
     let handle = request.handle;
-    let mapping = call.own().grants().handles.lock(held).0.take(handle)?;
+    let mapping = call
+        .own()
+        .grants()
+        .handles
+        .lock(held)
+        .0
+        .take(call.ram, handle)?;
     match clear(call, request, &mapping, held) {
         Ok(host) => Ok(Undone {
             handle,
@@ -68,7 +74,7 @@ fn try_begin<'a, M: Machine, W: World>(
                 .handles
                 .lock(held)
                 .0
-                .set(handle, mapping);
+                .set(call.ram, handle, mapping);
             Err(status)
         }
     }
@@ -142,9 +148,9 @@ fn give_back<M: Machine, W: World>(
     }
     let (mut handles, _) = call.own().grants().handles.lock(held);
     if mapping.host || mapping.device {
-        handles.set(handle, mapping);
+        handles.set(call.ram, handle, mapping);
     } else {
-        handles.release(handle);
+        handles.release(call.ram, handle);
     }
 }
 
@@ -178,7 +184,7 @@ pub fn end_one<M: Machine, W: World>(
     ending: &W::Domain,
     held: &mut Held<'_, 0>,
 ) -> bool {
-    let Some((handle, mapping)) = ending.grants().handles.lock(held).0.take_any() else {
+    let Some((handle, mapping)) = ending.grants().handles.lock(held).0.take_any(ram) else {
         return false;
     };
     if mapping.device {
@@ -188,6 +194,6 @@ pub fn end_one<M: Machine, W: World>(
     if mapping.host {
         unpin(ram, world, &mapping, held);
     }
-    ending.grants().handles.lock(held).0.release(handle);
+    ending.grants().handles.lock(held).0.release(ram, handle);
     true
 }
