@@ -1,10 +1,8 @@
 //! The hypervisor as a whole: the machine, its frames, its domains, and who is to be woken.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use hypercall_abi::Errno;
 use hypercall_abi::memory::{E820_RAM, E820Entry};
 
 use crate::console;
@@ -13,6 +11,7 @@ use crate::domain::{Domain, DomainTable};
 use crate::effects::Effects;
 use crate::event::DeviceLines;
 use crate::frame::{FrameTable, Layout, LayoutError, Ram};
+use crate::heap;
 use crate::ids::{CpuSet, FRAME_SHIFT, Frames, Nanos, PhysCpu};
 use crate::machine::Machine;
 use crate::sched::{Halt, Scheduler};
@@ -153,14 +152,10 @@ impl<M: Machine> Hypervisor<M> {
         let frames = FrameTable::new(&machine, &boot.layout).map_err(StartError::Layout)?;
         let domains =
             DomainTable::new(boot.options.max_domains).map_err(|_| StartError::NoMemory)?;
-        let mut cpus = Vec::new();
-        cpus.try_reserve_exact(PhysCpu::LIMIT)
-            .map_err(|_| StartError::NoMemory)?;
+        let mut cpus = heap::list(PhysCpu::LIMIT).map_err(|_| StartError::NoMemory)?;
         cpus.resize_with(PhysCpu::LIMIT, CpuRecord::new);
-        let mut machine_map = Vec::new();
-        machine_map
-            .try_reserve_exact(boot.machine_map.len())
-            .map_err(|_| StartError::NoMemory)?;
+        let mut machine_map =
+            heap::list(boot.machine_map.len()).map_err(|_| StartError::NoMemory)?;
         machine_map.extend_from_slice(boot.machine_map);
         Ok(Self {
             machine,
@@ -308,31 +303,4 @@ impl<M: Machine> Hypervisor<M> {
             self.reschedule(cpu, effects);
         }
     }
-}
-
-/// A box, or the word that there is no memory.
-///
-/// # Errors
-/// `ENOMEM`.
-pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, Errno> {
-    // Stable Rust aborts where `Box::new` finds no memory: a reservation of the same size and alignment shows first
-    // whether there is some. Creation of domains is serialised, and nothing else allocates after boot.
-    let mut probe: Vec<T> = Vec::new();
-    probe.try_reserve_exact(1).map_err(|_| Errno::ENOMEM)?;
-    drop(probe);
-    Ok(Box::new(value))
-}
-
-/// As [`try_box`], for shared values.
-///
-/// # Errors
-/// The value, and `ENOMEM`.
-pub(crate) fn try_arc<T>(value: T) -> Result<Arc<T>, (T, Errno)> {
-    // The counts stand before the value.
-    let mut probe: Vec<([usize; 2], T)> = Vec::new();
-    if probe.try_reserve_exact(1).is_err() {
-        return Err((value, Errno::ENOMEM));
-    }
-    drop(probe);
-    Ok(Arc::new(value))
 }

@@ -47,6 +47,7 @@ pub mod fake;
 pub mod frame;
 pub mod grant;
 pub mod guest;
+mod heap;
 pub mod hypervisor;
 pub mod ids;
 pub mod machine;

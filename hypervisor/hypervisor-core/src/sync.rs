@@ -59,6 +59,8 @@ pub mod rank {
     pub const TIMERS: u8 = 80;
     /// The pool of free frames.
     pub const FRAME_POOL: u8 = 90;
+    /// Taking memory of the heap.
+    pub const HEAP: u8 = 95;
     /// The console.
     pub const CONSOLE: u8 = 100;
 }

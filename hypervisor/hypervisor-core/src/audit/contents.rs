@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::frame::{FrameType, OwnerId, types::Phase};
+use crate::heap;
 use crate::ids::{EntryIndex, Frames, Level, Mfn};
 use crate::machine::Machine;
 use crate::paging::descriptor::is_allowed_as_it_is;
@@ -101,8 +102,7 @@ impl<M: Machine> Recount<'_, M> {
     /// Accounts, conservation, views. `None`: there was no memory for it.
     pub(super) fn check_sums(&mut self, holders: &impl Holders) -> Option<()> {
         let table = self.ram.frames;
-        let mut owners: Vec<(OwnerId, u64)> = Vec::new();
-        owners.try_reserve_exact(table.accounts().count()).ok()?;
+        let mut owners: Vec<(OwnerId, u64)> = heap::list(table.accounts().count()).ok()?;
         let room = owners.capacity();
         owners.extend(table.accounts().map(|(owner, _)| (owner, 0)).take(room));
         let mut hypervisor = 0_u64;

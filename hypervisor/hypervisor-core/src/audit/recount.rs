@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 
 use crate::frame::{FrameType, OwnerId, Ram, types::Phase};
+use crate::heap;
 use crate::ids::{EntryIndex, Frames, Level, Mfn};
 use crate::machine::Machine;
 use crate::paging::VcpuMemory;
@@ -83,7 +84,7 @@ pub fn audit<M: Machine>(ram: Ram<'_, M>, holders: &impl Holders) -> Option<Repo
 fn make_window(frames: usize) -> Option<Vec<Expected>> {
     let mut window = Vec::new();
     let mut length = frames;
-    while window.try_reserve_exact(length).is_err() {
+    while heap::reserve_exact(&mut window, length).is_err() {
         length >>= 1;
         if length < SMALLEST_WINDOW {
             return None;
@@ -105,10 +106,7 @@ fn find_tables<M: Machine>(ram: Ram<'_, M>) -> Option<Vec<(Mfn, Level, u16)>> {
             Phase::Partial(index) => Some((mfn, level, index)),
         }
     };
-    let mut tables = Vec::new();
-    tables
-        .try_reserve_exact(frames(ram).filter_map(table).count())
-        .ok()?;
+    let mut tables = heap::list(frames(ram).filter_map(table).count()).ok()?;
     // Within the room reserved, even if a table was made meanwhile.
     let room = tables.capacity();
     tables.extend(frames(ram).filter_map(table).take(room));

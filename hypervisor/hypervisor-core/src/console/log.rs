@@ -86,13 +86,11 @@ pub(crate) fn writes() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use alloc::boxed::Box;
-
     use super::*;
 
     #[test]
     fn the_log_moves_an_old_cursor_up() {
-        let mut log = Box::new(LogRing::new());
+        let mut log = crate::heap::boxed(LogRing::new()).unwrap();
         log.write(b"hello");
         let mut buffer = [0; 8];
         assert_eq!(log.read(0, &mut buffer), (5, 5));

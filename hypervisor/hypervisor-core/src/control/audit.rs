@@ -15,6 +15,7 @@ use crate::caller::Caller;
 use crate::domain::Domain;
 use crate::domain::rights::ControlRight;
 use crate::frame::OwnerId;
+use crate::heap;
 use crate::hypervisor::Hypervisor;
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
@@ -36,20 +37,16 @@ impl Everyone {
     /// `ENOMEM`.
     pub fn gather<M: Machine>(hv: &Hypervisor<M>, held: &mut Held<'_, 0>) -> Result<Self, Errno> {
         let mut everyone = Self {
-            domains: Vec::new(),
+            domains: heap::list(hv.options().max_domains.into())?,
             lent: Vec::new(),
         };
-        everyone
-            .domains
-            .try_reserve_exact(hv.options().max_domains.into())
-            .map_err(|_| Errno::ENOMEM)?;
         let (mut next, mut short) = (0, false);
         while let Some(domain) = hv.domains.next_from(next, held) {
             next = domain.id().get().saturating_add(1);
             domain
                 .grants
                 .for_each_device_mapping(hv.ram(), held, &mut |mfn, writable| {
-                    short |= everyone.lent.try_reserve(1).is_err();
+                    short |= heap::reserve(&mut everyone.lent, 1).is_err();
                     if !short {
                         everyone
                             .lent

@@ -15,7 +15,7 @@ use super::{Answer, End, require};
 use crate::caller::Caller;
 use crate::domain::Domain;
 use crate::domain::rights::ControlRight;
-use crate::hypervisor::try_box;
+use crate::heap;
 use crate::machine::Machine;
 use crate::paging::Step;
 use crate::sched::{Halt, Runstate};
@@ -31,7 +31,7 @@ pub(super) fn vcpu_set_context<M: Machine>(
     let domain = caller.resolve(request.domid)?;
     let vcpu = find(&domain, request.vcpu)?;
     building(caller, &domain)?;
-    let mut context = try_box(VcpuGuestContext::new_zeroed())?;
+    let mut context = heap::boxed(VcpuGuestContext::new_zeroed())?;
     caller.copy_in_bytes(request.context.address(), context.as_mut_bytes())?;
     if vcpu.is_initialised() {
         return Err(Errno::EEXIST);

@@ -14,6 +14,7 @@ use thiserror::Error;
 use zerocopy::IntoBytes;
 
 use crate::frame::{AllocError, OwnerId, Ram};
+use crate::heap;
 use crate::ids::{EntryIndex, FRAME_BYTES, Mfn, Pfn};
 use crate::machine::Machine;
 
@@ -136,9 +137,7 @@ impl<'a, M: Machine> Memory<'a, M> {
     }
 
     fn add(&mut self, first: Mfn, frames: u64) -> Result<(), BuildError> {
-        self.extents
-            .try_reserve(1)
-            .map_err(|_| BuildError::NoView)?;
+        heap::reserve(&mut self.extents, 1).map_err(|_| BuildError::NoView)?;
         self.extents.push(Extent {
             first_page: self.pages,
             first_frame: first.get(),

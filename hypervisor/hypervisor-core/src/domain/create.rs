@@ -13,7 +13,8 @@ use crate::console::ConsoleLine;
 use crate::event::{DOMAIN_PORTS, EventTable, FIRST_DOMAIN_PORTS};
 use crate::frame::AllocError;
 use crate::grant::GrantTable;
-use crate::hypervisor::{Hypervisor, try_arc, try_box};
+use crate::heap;
+use crate::hypervisor::Hypervisor;
 use crate::ids::{Frames, Mfn, VcpuId};
 use crate::machine::Machine;
 use crate::paging::Teardown;
@@ -154,24 +155,21 @@ fn assemble<M: Machine>(
         console: Ranked::new(ConsoleLine::new()),
         counters: DomainCounters::default(),
     };
-    try_arc(domain).map_err(|(domain, error)| {
+    heap::shared(domain).map_err(|domain| {
         let owner = domain.memory.owner();
         domain
             .grants
             .end_sharing(hv.ram(), owner, &mut Held::enter());
-        (domain.memory, error)
+        (domain.memory, Errno::ENOMEM)
     })
 }
 
 fn make_vcpus(count: u16, shared_info: Mfn) -> Result<Vec<Vcpu>, Errno> {
-    let mut vcpus = Vec::new();
-    vcpus
-        .try_reserve_exact(count.into())
-        .map_err(|_| Errno::ENOMEM)?;
+    let mut vcpus = heap::list(count.into())?;
     for number in 0..count {
         let index = usize::from(number);
         let place = InfoPlace::new(shared_info, index.saturating_mul(INFO));
-        let state = try_box(VcpuState::new())?;
+        let state = heap::boxed(VcpuState::new())?;
         let info = (index < legacy_vcpus()).then_some(place);
         vcpus.extend([Vcpu::new(VcpuId::new(number), state, info)]);
     }
@@ -217,12 +215,7 @@ fn reserve_alarms<M: Machine>(
     let total = usize::try_from(total).map_err(|_| Errno::ENOMEM)?;
     for cpu in hv.online().iter() {
         let Some(record) = hv.cpu(cpu) else { continue };
-        record
-            .timers
-            .lock(held)
-            .0
-            .reserve(total)
-            .map_err(|_| Errno::ENOMEM)?;
+        record.timers.lock(held).0.reserve(total)?;
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use super::DomId;
 use super::build::{self, BuildError, Source};
 use super::create::{self, Request};
 use crate::effects::Effects;
-use crate::hypervisor::{Hypervisor, try_box};
+use crate::heap;
+use crate::hypervisor::Hypervisor;
 use crate::ids::{FRAME_BYTES, Frames, PhysCpu};
 use crate::machine::Machine;
 use crate::paging::{Step, Tables};
@@ -67,8 +68,8 @@ impl<M: Machine> Hypervisor<M> {
         };
         let domain = create::create(self, &request, &mut held).map_err(FirstDomainError::Create)?;
         domain.memory.grant_devices();
-        let mut context =
-            try_box(VcpuGuestContext::new_zeroed()).map_err(FirstDomainError::Create)?;
+        let mut context = heap::boxed(VcpuGuestContext::new_zeroed())
+            .map_err(|error| FirstDomainError::Create(error.into()))?;
         let source = Source {
             kernel,
             plan: &plan,

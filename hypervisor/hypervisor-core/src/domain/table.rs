@@ -10,6 +10,7 @@ use hypercall_abi::ids::{DOMID_FIRST_RESERVED, DOMID_SELF};
 use hypercall_abi::{Errno, RawDomId};
 
 use super::Domain;
+use crate::heap;
 use crate::sync::{Held, Ranked, rank};
 
 /// The number of a domain that exists or existed.
@@ -55,10 +56,7 @@ impl DomainTable {
     /// # Errors
     /// `ENOMEM`.
     pub fn new(limit: u16) -> Result<Self, Errno> {
-        let mut slots = Vec::new();
-        slots
-            .try_reserve_exact(limit.into())
-            .map_err(|_| Errno::ENOMEM)?;
+        let mut slots = heap::list(limit.into())?;
         slots.resize_with(limit.into(), || None);
         Ok(Self {
             slots: Ranked::new(Slots { slots, next: 0 }),

@@ -6,6 +6,7 @@ use hypercall_abi::Errno;
 use hypercall_abi::event::{EVTCHN_2L_NR_CHANNELS, NR_VIRQS};
 
 use super::port::{Binding, Port, Record, VirqNumber};
+use crate::heap;
 use crate::ids::VcpuId;
 use crate::sync::{AtomicU16, AtomicU64, Guard, Held, Ordering, Ranked, rank};
 
@@ -59,11 +60,9 @@ impl EventTable {
     /// `ENOMEM`.
     pub fn new(ports: u32, vcpus: usize) -> Result<Self, Errno> {
         let ports = usize::try_from(ports.min(EVTCHN_2L_NR_CHANNELS)).map_err(|_| Errno::EINVAL)?;
-        let mut words = Vec::new();
-        words.try_reserve_exact(ports).map_err(|_| Errno::ENOMEM)?;
+        let mut words = heap::list(ports)?;
         words.resize_with(ports, AtomicU64::default);
-        let mut virqs = Vec::new();
-        virqs.try_reserve_exact(vcpus).map_err(|_| Errno::ENOMEM)?;
+        let mut virqs = heap::list(vcpus)?;
         virqs.resize_with(vcpus, VirqPorts::default);
         Ok(Self {
             words,

@@ -9,6 +9,7 @@
 
 use thiserror::Error;
 
+use crate::heap::NoMemory;
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
 use crate::sync::{AtomicU64, Guard, Ordering};
@@ -114,6 +115,12 @@ pub enum AllocError {
     /// The account refuses.
     #[error(transparent)]
     Account(#[from] AccountError),
+}
+
+impl From<NoMemory> for AllocError {
+    fn from(_: NoMemory) -> Self {
+        Self::NoMemory
+    }
 }
 
 /// A block of 2^order scrubbed frames that nobody owns; goes back to the pool if it is dropped.

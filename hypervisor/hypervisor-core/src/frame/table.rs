@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use thiserror::Error;
 
+use crate::heap;
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
 use crate::sync::{AtomicU32, AtomicU64, Ranked, rank};
@@ -305,18 +306,13 @@ fn within_chunk(number: u64) -> usize {
 }
 
 fn copy_ranges(ranges: &[FrameRange]) -> Result<Vec<FrameRange>, LayoutError> {
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(ranges.len())
-        .map_err(|_| LayoutError::NoMemory)?;
+    let mut copy = heap::list(ranges.len()).map_err(|_| LayoutError::NoMemory)?;
     copy.extend_from_slice(ranges);
     Ok(copy)
 }
 
 fn defaults<T: Default>(count: usize) -> Result<Vec<T>, LayoutError> {
-    let mut values = Vec::new();
-    values
-        .try_reserve_exact(count)
-        .map_err(|_| LayoutError::NoMemory)?;
+    let mut values = heap::list(count).map_err(|_| LayoutError::NoMemory)?;
     values.resize_with(count, T::default);
     Ok(values)
 }

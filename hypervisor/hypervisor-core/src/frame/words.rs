@@ -9,6 +9,7 @@ use super::account::AccountError;
 use super::owner::OwnerId;
 use super::pool::AllocError;
 use super::table::Ram;
+use crate::heap;
 use crate::ids::{EntryIndex, Frames, Mfn};
 use crate::machine::Machine;
 
@@ -28,10 +29,7 @@ impl DomainWords {
     /// # Errors
     /// [`AllocError::NoMemory`].
     pub fn new(limit: usize) -> Result<Self, AllocError> {
-        let mut frames = Vec::new();
-        frames
-            .try_reserve_exact(limit)
-            .map_err(|_| AllocError::NoMemory)?;
+        let frames = heap::list(limit)?;
         Ok(Self { frames, limit })
     }
 

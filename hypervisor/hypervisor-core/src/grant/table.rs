@@ -11,6 +11,7 @@ use super::status::Status;
 use crate::domain::account::DomainMemory;
 use crate::frame::words::WORDS_PER_FRAME;
 use crate::frame::{AllocError, DomainWords, OwnerId, Ram, ReferenceError};
+use crate::heap;
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
 use crate::paging::leaf::Leaf;
@@ -49,10 +50,7 @@ impl GrantTable {
             usize::try_from(MAX_GRANT_FRAMES).unwrap_or(0),
             memory.owner(),
         );
-        let mut frames = Vec::new();
-        frames
-            .try_reserve_exact(most)
-            .map_err(|_| AllocError::NoMemory)?;
+        let frames = heap::list(most)?;
         let active = DomainWords::new(most)?;
         let mut table = Self {
             shared: Ranked::new(Shared { frames, active }),

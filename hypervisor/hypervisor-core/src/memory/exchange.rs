@@ -14,6 +14,7 @@ use super::request::{Requester, Reservation, Stop, patiently};
 use super::{MemoryOutcome, again};
 use crate::frame::token::Stolen;
 use crate::frame::{Allocation, OwnerId, Ram};
+use crate::heap;
 use crate::ids::Pfn;
 use crate::machine::Machine;
 
@@ -182,10 +183,8 @@ fn allocate<'a, M: Machine>(
 }
 
 fn reserved<T>(count: u64) -> Result<Vec<T>, Errno> {
-    let mut list = Vec::new();
     let count = usize::try_from(count).map_err(|_| Errno::ENOMEM)?;
-    list.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
-    Ok(list)
+    Ok(heap::list(count)?)
 }
 
 /// Entries of the M2P view for frames that are not the domain's yet: taken out again unless they are kept.

@@ -7,6 +7,7 @@ use super::cap::Cap;
 use super::entity::{Entity, EntityId, Group, GroupId, Runstate, RunstateTimes};
 use super::wake::Place;
 use super::weight::virtual_time;
+use crate::heap;
 use crate::ids::{CpuSet, Nanos, PhysCpu, VcpuId};
 
 /// No memory or no number for another domain or vCPU.
@@ -108,7 +109,7 @@ impl<T: Clone> Scheduler<T> {
             .len()
             .saturating_add(1)
             .saturating_sub(self.ready.len());
-        self.ready.try_reserve(wanted).map_err(|_| SchedulerFull)?;
+        heap::reserve(&mut self.ready, wanted).map_err(|_| SchedulerFull)?;
         let last = self
             .group(group)
             .and_then(|g| g.affinity.iter().next())
@@ -397,7 +398,7 @@ fn fill<U>(slots: &mut Vec<Option<U>>, value: U) -> Result<u16, SchedulerFull> {
     let index = free.unwrap_or(slots.len());
     let number = u16::try_from(index).map_err(|_| SchedulerFull)?;
     if free.is_none() {
-        slots.try_reserve(1).map_err(|_| SchedulerFull)?;
+        heap::reserve(slots, 1).map_err(|_| SchedulerFull)?;
         slots.extend([None]);
     }
     if let Some(slot) = slots.get_mut(index) {

@@ -10,6 +10,7 @@ use crate::caller::Caller;
 use crate::domain::Domain;
 use crate::effects::Effects;
 use crate::event::{self, Virq};
+use crate::heap::{self, NoMemory};
 use crate::hypervisor::Hypervisor;
 use crate::ids::{Nanos, PhysCpu, VcpuId};
 use crate::machine::Machine;
@@ -121,9 +122,9 @@ impl<A> TimerQueue<A> {
     ///
     /// # Errors
     /// There is no memory for them.
-    pub fn reserve(&mut self, count: usize) -> Result<(), alloc::collections::TryReserveError> {
-        self.alarms
-            .try_reserve(count.saturating_sub(self.alarms.len()))
+    pub(crate) fn reserve(&mut self, count: usize) -> Result<(), NoMemory> {
+        let more = count.saturating_sub(self.alarms.len());
+        heap::reserve(&mut self.alarms, more)
     }
 
     /// The earliest deadline.

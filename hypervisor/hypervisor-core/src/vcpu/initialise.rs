@@ -23,7 +23,8 @@ use crate::caller::Caller;
 use crate::domain::Domain;
 use crate::emulate::control::{self, CR0_TS};
 use crate::emulate::cpuid;
-use crate::hypervisor::{Hypervisor, try_box};
+use crate::heap;
+use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::outcome::Outcome;
 use crate::paging::descriptor::{GDT_LIMIT, LDT_LIMIT, Shown};
@@ -42,9 +43,9 @@ pub(crate) fn by_guest<M: Machine>(
     if target.info().is_none() {
         return Outcome::Refused(Errno::EINVAL);
     }
-    let mut context = match try_box(VcpuGuestContext::new_zeroed()) {
+    let mut context = match heap::boxed(VcpuGuestContext::new_zeroed()) {
         Ok(context) => context,
-        Err(error) => return Outcome::Refused(error),
+        Err(error) => return Outcome::Refused(error.into()),
     };
     if let Err(error) = caller.copy_in_bytes(from.address(), context.as_mut_bytes()) {
         return Outcome::Refused(error);

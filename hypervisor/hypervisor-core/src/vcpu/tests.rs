@@ -28,7 +28,7 @@ fn root(bench: &Bench) -> u64 {
 }
 
 fn context(bench: &Bench) -> Box<VcpuGuestContext> {
-    let mut context = Box::new(VcpuGuestContext::new_zeroed());
+    let mut context = crate::heap::boxed(VcpuGuestContext::new_zeroed()).unwrap();
     context.flags = VGCF_IN_KERNEL;
     context.user_regs.rip = OTHER_ENTRY;
     context.user_regs.rsp = STACK;
