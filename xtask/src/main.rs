@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod child;
 mod doctor;
@@ -39,6 +40,8 @@ enum Command {
     Test(test::Options),
     /// Fetch Debian's kernel, make a RAM disk for it, and print the line that starts them as a domain.
     Linux,
+    /// Count what each operation costs in instructions, here and on Debian's Xen.
+    Bench(bench::Options),
     /// Tell what was found on this machine and what is missing.
     Doctor,
 }
@@ -61,6 +64,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode> {
         Command::Run(options) => run::run(&workspace, &options),
         Command::Test(options) => test::run(&workspace, &options),
         Command::Linux => linux::run(&workspace),
+        Command::Bench(options) => bench::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),
     }
 }

@@ -76,6 +76,12 @@ fn place(port: RawPort) -> Option<(usize, u64)> {
     (word < shared::WORD_BITS).then_some((word, 1 << (number % shared::WORD_BITS)))
 }
 
+/// Address of the page that the hypervisor shares with this domain, for entry code of a kernel's own.
+#[must_use]
+pub fn shared_page() -> usize {
+    core::ptr::from_ref(shared::page()).addr()
+}
+
 /// Forgets that a port is pending, for who waits for it by `SCHEDOP_poll` with upcalls masked.
 pub(crate) fn clear(port: RawPort) {
     if let Some((word, bit)) = place(port) {

@@ -8,9 +8,11 @@ mod info;
 mod notes;
 
 use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 pub use info::{Boot, boot_info};
 
+use crate::hypercall::time_stamp;
 use crate::smp::{self, VcpuId};
 use crate::{console, event, paging, shutdown, task, timer, trap};
 
@@ -22,6 +24,9 @@ pub(crate) const STACK_SIZE: usize = 64 * 1024;
 struct Stack([u8; STACK_SIZE]);
 
 static mut BOOT_STACK: Stack = Stack([0; STACK_SIZE]);
+
+/// The time-stamp counter at [`boot`].
+static BORN: AtomicU64 = AtomicU64::new(0);
 
 global_asm!(
     include_str!("entry.s"),
@@ -53,6 +58,12 @@ macro_rules! entry {
     };
 }
 
+/// What the time-stamp counter was when the kernel's first Rust code ran.
+#[must_use]
+pub fn born() -> u64 {
+    BORN.load(Ordering::Relaxed)
+}
+
 /// Address of the first instruction of vCPUs other than 0.
 pub(crate) fn secondary_entry() -> usize {
     (guest_kernel_start_secondary as *const ()).addr()
@@ -60,6 +71,7 @@ pub(crate) fn secondary_entry() -> usize {
 
 /// First Rust code of vCPU 0. `start_info` is the address that the loader gave.
 extern "C" fn boot(start_info: usize) -> ! {
+    BORN.store(time_stamp(), Ordering::Relaxed);
     smp::adopt(VcpuId::BOOT);
     // SAFETY: RSI at the first instruction is the address of start_info, mapped by the loader, and nobody else's.
     let boot = unsafe { info::remember(start_info) };

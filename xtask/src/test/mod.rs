@@ -7,7 +7,7 @@ mod docs;
 mod e2e;
 mod edges;
 mod format;
-mod guest;
+pub(crate) mod guest;
 mod host;
 mod instructions;
 mod licences;
@@ -15,7 +15,7 @@ mod lines;
 mod linux;
 mod matrix;
 mod rust_text;
-mod suite;
+pub(crate) mod suite;
 pub(crate) mod trial;
 mod unsafety;
 
@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::bench;
 use crate::setup::{packages, toolchain};
 use crate::test::suite::Suite;
 use crate::workspace::Workspace;
@@ -112,6 +113,11 @@ const STEPS: &[Step] = &[
         "oracle-domain",
         "a test kernel succeeds as Xen's ordinary domain",
         guest::oracle_domain,
+    ),
+    step(
+        "budgets",
+        "hot paths stay within their instructions",
+        bench::budgets,
     ),
     step("matrix", "every kind of machine boots", matrix::matrix),
     step(
