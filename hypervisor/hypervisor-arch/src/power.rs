@@ -23,6 +23,8 @@ pub(crate) enum Ending {
     FirstDomainCrashed = 0x12,
     /// The hypervisor is broken.
     HypervisorPanic = 0x13,
+    /// There is no first domain that could run.
+    NoFirstDomain = 0x14,
 }
 
 /// Ends the machine.

@@ -65,5 +65,7 @@ pub mod vcpu;
 pub mod version;
 
 pub use cpu::Cpu;
+pub use domain::start::{FirstDomain, FirstDomainError};
 pub use entry::{Entry, ExitPath, Interrupt, Next};
 pub use hypervisor::{BootInfo, Hypervisor, Options, StartError};
+pub use kernel_image::Module as BootModule;

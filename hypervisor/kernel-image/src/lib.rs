@@ -6,10 +6,13 @@
 //! of vCPU 0. Nothing here touches memory of a domain; the hypervisor does so for the first domain, dom0's builder for all others,
 //! by the same plan.
 //!
+//! [`bundle()`] finds the first domain's kernel, ramdisk and command line in what the boot loader handed over.
+//!
 //! The bytes are hostile: every number in them is a claim, arithmetic is checked, nothing is allocated.
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod bundle;
 mod error;
 mod image;
 mod layout;
@@ -20,6 +23,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+pub use bundle::{Bundle, BundleError, Module, bundle};
 pub use error::{ImageError, LayoutError};
 pub use layout::{Kind, Layout, P2m, Page, Ramdisk, TableCounts, layout, minimum_pages};
 pub use plan::{Features, LoadPlan, MAX_SEGMENTS, Segment, plan};

@@ -13,6 +13,7 @@ use crate::peer::xen_linux::XenLinux;
 use crate::peer::xen_linux::guest::Guest;
 use crate::peer::xen_linux::session::Session;
 use crate::run::qemu::Machine;
+use crate::test::modules;
 use crate::test::suite::Suite;
 use crate::test::trial::{self, Ending, Trial, Verdict, Wanted};
 
@@ -58,6 +59,7 @@ pub(crate) fn guests(suite: &mut Suite<'_>) -> Result<()> {
         wanted: Wanted::Line(GREETING),
         ending: Ending::Whatever,
     });
+    trials.extend(modules::trials(suite.workspace(), &images)?);
     trial::run_all(suite, trials);
     Ok(())
 }

@@ -14,6 +14,7 @@ mod licences;
 mod lines;
 mod linux;
 mod matrix;
+mod modules;
 mod rust_text;
 pub(crate) mod suite;
 pub(crate) mod trial;

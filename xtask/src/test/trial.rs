@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::child;
-use crate::run::qemu::{End, Input, Machine, POWERED_OFF};
+use crate::run::qemu::{End, Input, Machine, NO_FIRST_DOMAIN, POWERED_OFF};
 use crate::run::serial::Echo;
 use crate::test::suite::Suite;
 use crate::workspace::Workspace;
@@ -55,6 +55,8 @@ pub(crate) enum Wanted {
 pub(crate) enum Ending {
     /// An orderly power-off, told by QEMU's exit code.
     PowerOff,
+    /// The hypervisor's own word that there is no first domain to start.
+    Refusal,
     /// Nothing that matters: the machine is ended from outside.
     Whatever,
 }
@@ -161,9 +163,14 @@ pub(crate) fn run(workspace: &Workspace, trial: &Trial) -> Result<Verdict> {
         };
         bail!(explain(what, &line));
     };
-    if trial.ending == Ending::PowerOff {
+    let code = match trial.ending {
+        Ending::PowerOff => Some(POWERED_OFF),
+        Ending::Refusal => Some(NO_FIRST_DOMAIN),
+        Ending::Whatever => None,
+    };
+    if let Some(code) = code {
         let end = running.wait(FAREWELL)?;
-        if end != End::Code(POWERED_OFF) {
+        if end != End::Code(code) {
             bail!(explain(
                 format!("after {verdict:?}: {}", end.describe()),
                 &line

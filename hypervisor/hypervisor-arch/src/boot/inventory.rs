@@ -21,6 +21,8 @@ const WITHHELD: usize = MemoryMap::CAPACITY + 2;
 pub(crate) struct Inventory {
     /// The pool.
     pub(crate) pool: ArrayVec<FrameRange, { pool::MAX_RANGES }>,
+    /// Frames that become the pool's when the first domain is built.
+    pub(crate) later: ArrayVec<FrameRange, { FreeMemory::HELD }>,
     /// RAM, the pool's or not, and the interrupt controllers. What firmware reserves is none of it: a first domain with
     /// drivers reads the BIOS area and ACPI's tables there.
     pub(crate) withheld: ArrayVec<FrameRange, WITHHELD>,
@@ -35,7 +37,16 @@ impl Inventory {
         let mut ranges: ArrayVec<PhysRange, { pool::MAX_RANGES }> =
             largest.into_iter().take(pool::MAX_RANGES).collect();
         ranges.sort_unstable_by_key(|range| range.start);
-        let pool = ranges.iter().copied().map(frames).collect();
+        let pool: ArrayVec<_, _> = ranges.iter().copied().map(frames).collect();
+        // The policy does not know these yet, so it cannot ask for them.
+        let room = ranges.remaining_capacity();
+        ranges.extend(free.held().iter().copied().take(room));
+        let later = ranges
+            .iter()
+            .skip(pool.len())
+            .copied()
+            .map(frames)
+            .collect();
         pool::split_off(ranges);
 
         let devices = [apic::REGISTERS, IO_APIC].map(|start| PhysRange::with_length(start, PAGE));
@@ -59,6 +70,7 @@ impl Inventory {
         let firmware_map = map.entries().iter().map(entry).collect();
         Self {
             pool,
+            later,
             withheld,
             firmware_map,
         }

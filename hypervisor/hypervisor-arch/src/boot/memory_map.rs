@@ -1,7 +1,8 @@
 //! Physical memory at boot: the map that the loader gave, and what of it is still free.
 //!
 //! [`FreeMemory`] is the one source of frames until the pool is split off: the hypervisor's own tables, heap and
-//! per-CPU areas are taken from it and never given back; what is left when boot ends becomes the pool.
+//! per-CPU areas are taken from it and never given back; what is left when boot ends becomes the pool, and so does, a
+//! little later, what boot held: the loader's modules and the code of the first steps.
 
 use crate::mem::layout::{LARGE_PAGE, PAGE};
 use arrayvec::{ArrayVec, CapacityError};
@@ -74,6 +75,14 @@ impl PhysRange {
         }
     }
 
+    /// The pages that touch it.
+    fn grow_to_pages(self) -> Self {
+        Self {
+            start: self.start - self.start % PAGE,
+            end: self.end.next_multiple_of(PAGE),
+        }
+    }
+
     /// The large pages that touch it.
     pub(crate) fn grow_to_large_pages(self) -> Self {
         Self {
@@ -133,11 +142,14 @@ impl MemoryMap {
 #[derive(Debug)]
 pub(crate) struct FreeMemory {
     ranges: ArrayVec<PhysRange, { Self::CAPACITY }>,
+    held: ArrayVec<PhysRange, { Self::HELD }>,
 }
 
 impl FreeMemory {
     /// Most ranges at a time.
     pub(crate) const CAPACITY: usize = 2 * MemoryMap::CAPACITY;
+    /// Most ranges that boot may need for a while.
+    pub(crate) const HELD: usize = 8;
 
     /// All whole pages of RAM in the map.
     pub(crate) fn new(map: &MemoryMap) -> Self {
@@ -147,15 +159,37 @@ impl FreeMemory {
             .filter(|range| range.length() > 0)
             .collect();
         ranges.sort_unstable_by_key(|range| range.start);
-        Self { ranges }
+        Self {
+            ranges,
+            held: ArrayVec::new(),
+        }
+    }
+
+    /// Takes out whatever of `used` is in it, to whole pages, until boot is over: [`Self::held`] has it then.
+    pub(crate) fn hold(&mut self, used: PhysRange) {
+        let before = self.ranges.clone();
+        self.remove(used);
+        let used = used.grow_to_pages();
+        for range in before {
+            let part = PhysRange {
+                start: range.start.max(used.start),
+                end: range.end.min(used.end),
+            };
+            // Beyond so many ranges the memory is lost, not the boot.
+            if part.length() > 0 && !self.held.is_full() {
+                self.held.push(part);
+            }
+        }
+    }
+
+    /// What boot needs and gives back: disjoint ranges of whole pages of RAM.
+    pub(crate) fn held(&self) -> &[PhysRange] {
+        &self.held
     }
 
     /// Takes out whatever of `used` is in it, to whole pages.
     pub(crate) fn remove(&mut self, used: PhysRange) {
-        let used = PhysRange {
-            start: used.start - used.start % PAGE,
-            end: used.end.next_multiple_of(PAGE),
-        };
+        let used = used.grow_to_pages();
         let before = core::mem::take(&mut self.ranges);
         for range in before {
             let below = PhysRange {

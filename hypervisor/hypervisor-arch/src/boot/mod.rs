@@ -1,6 +1,5 @@
 //! What happens once: from the boot loader's information to running CPUs.
 
-pub(crate) mod bundle;
 pub(crate) mod cmdline;
 pub(crate) mod inventory;
 pub(crate) mod memory_map;

@@ -58,15 +58,30 @@ pub(crate) enum StartInfoError {
     MapTooLong,
 }
 
+/// Most modules that are looked at: one more than are of use, to tell when there are too many.
+pub(crate) const MODULES: usize = 3;
+
+/// A file that the boot loader has put into memory.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// Its bytes.
+    pub(crate) range: PhysRange,
+    /// Its line; cut off where it is too long.
+    pub(crate) line: Line,
+}
+
+/// A line that the boot loader gave.
+pub(crate) type Line = ArrayVec<u8, COMMAND_LINE_MAX>;
+
 /// All that the boot loader said, owned.
 #[derive(Debug)]
 pub(crate) struct BootInformation {
     /// The machine's memory.
     pub(crate) map: MemoryMap,
-    /// The one boot module, if there is one.
-    pub(crate) module: Option<PhysRange>,
+    /// The boot modules, in the loader's order.
+    pub(crate) modules: ArrayVec<Module, MODULES>,
     /// The hypervisor's command line.
-    pub(crate) command_line: ArrayVec<u8, COMMAND_LINE_MAX>,
+    pub(crate) command_line: Line,
     /// Physical address of ACPI's root pointer, 0 if unknown.
     pub(crate) rsdp: u64,
 }
@@ -96,30 +111,43 @@ pub(crate) unsafe fn read(start_info: u64) -> Result<BootInformation, StartInfoE
             .map_err(|_| StartInfoError::MapTooLong)?;
     }
 
-    let module = if info.nr_modules == 0 {
-        None
-    } else {
-        // SAFETY: the loader's list has at least one entry.
-        let entry: ModuleEntry = unsafe { read_at(info.modlist_paddr) }?;
-        Some(PhysRange::with_length(entry.paddr, entry.size))
-    };
-
-    let mut command_line = ArrayVec::new();
-    while info.cmdline_paddr != 0 && !command_line.is_full() {
-        // SAFETY: the string ends with a zero byte, and the loop stops there.
-        let byte: u8 = unsafe { read_at(info.cmdline_paddr + command_line.len() as u64) }?;
-        if byte == 0 {
-            break;
-        }
-        command_line.push(byte);
+    let mut modules = ArrayVec::new();
+    for index in 0..u64::from(info.nr_modules).min(MODULES as u64) {
+        let address = info.modlist_paddr + index * size_of::<ModuleEntry>() as u64;
+        // SAFETY: the loader's list has `nr_modules` entries.
+        let entry: ModuleEntry = unsafe { read_at(address) }?;
+        modules.push(Module {
+            range: PhysRange::with_length(entry.paddr, entry.size),
+            // SAFETY: the loader's string.
+            line: unsafe { read_line(entry.cmdline_paddr) }?,
+        });
     }
 
+    // SAFETY: the loader's string.
+    let command_line = unsafe { read_line(info.cmdline_paddr) }?;
     Ok(BootInformation {
         map,
-        module,
+        modules,
         command_line,
         rsdp: info.rsdp_paddr,
     })
+}
+
+/// Copies a string that ends with a zero byte; address 0 is none.
+///
+/// # Safety
+/// As for [`read_at`].
+unsafe fn read_line(physical: u64) -> Result<Line, StartInfoError> {
+    let mut line = Line::new();
+    while physical != 0 && !line.is_full() {
+        // SAFETY: the caller's promise; the loop stops at the string's end.
+        let byte: u8 = unsafe { read_at(physical + line.len() as u64) }?;
+        if byte == 0 {
+            break;
+        }
+        line.push(byte);
+    }
+    Ok(line)
 }
 
 /// Copies one value out of physical memory through the boot tables.

@@ -4,13 +4,14 @@ use crate::boot::cmdline::Options;
 use crate::boot::inventory::{self, Inventory};
 use crate::boot::memory_map::{FreeMemory, PhysRange};
 use crate::boot::pvh::BootInformation;
-use crate::boot::{bundle, pvh, smp};
+use crate::boot::{pvh, smp};
 use crate::cpu::{apic, features, gdt, idt, msr, own_root, percpu, tlb};
 use crate::entry::{frame, probe};
 use crate::machine::Hardware;
 use crate::mem::layout::{self, LARGE_PAGE, PAGE};
 use crate::mem::own_tables::{self, OwnTables, Rights};
 use crate::mem::{devices, heap};
+use crate::power::{self, Ending};
 use crate::{acpi, logger, policy, rtc, tsc, uart};
 use arrayvec::ArrayVec;
 use core::arch::{asm, global_asm};
@@ -18,7 +19,7 @@ use core::cell::UnsafeCell;
 use hypervisor_core::frame::Layout;
 use hypervisor_core::ids::Nanos;
 use hypervisor_core::machine::Machine;
-use hypervisor_core::{BootInfo, Hypervisor};
+use hypervisor_core::{BootInfo, BootModule, FirstDomain, Hypervisor};
 
 global_asm!(include_str!("start.s"), direct_map = const layout::DIRECT_MAP);
 
@@ -67,11 +68,17 @@ extern "sysv64" fn boot_main(start_info: u64) -> ! {
     features::configure(features::get().without_smap());
 
     let mut free = FreeMemory::new(&information.map);
-    for (start, end) in [(0, LOW_MEMORY), (LOADED_AT, own_tables::image().end)] {
+    let image = own_tables::image();
+    for (start, end) in [(0, LOW_MEMORY), (image.start, image.end)] {
         free.remove(PhysRange { start, end });
     }
-    if let Some(module) = information.module {
-        free.remove(module);
+    let first_steps = PhysRange {
+        start: LOADED_AT,
+        end: image.start,
+    };
+    free.hold(first_steps);
+    for module in &information.modules {
+        free.hold(module.range);
     }
     let mut tables = OwnTables::new(&information.map, &mut free);
     let devices = tables.l1_of(&mut free, layout::DEVICES);
@@ -142,7 +149,8 @@ extern "sysv64" fn boot_on_own_stack() -> ! {
     give_heap(&mut boot);
     let tsc_stable = start_cpus(&mut boot);
     hypervisor_core::sync::install_relax(tlb::serve);
-    let hypervisor = policy::install(make_hypervisor(&boot, tsc_stable));
+    let inventory = Inventory::take(&boot.information.map, &boot.free);
+    let hypervisor = policy::install(make_hypervisor(&boot, &inventory, tsc_stable));
     let (used, total) = heap::usage();
     log::info!(
         "{} CPUs, {} MiB RAM, {} MiB for guests, {} KiB of {} KiB heap used",
@@ -152,13 +160,19 @@ extern "sysv64" fn boot_on_own_stack() -> ! {
         used >> 10,
         total >> 10,
     );
-    start_first_domain(hypervisor, &boot.information);
+    let first = build_first_domain(hypervisor, &boot.information);
+    // Nothing refers any more to what boot held: the modules are copied, and all CPUs run on their own stacks and tables.
+    hypervisor.frames().admit(&inventory.later);
+    hypervisor.start_first_domain(&first);
     policy::run()
 }
 
 /// Hands the machine over to the policy: from here on what is free is the pool.
-fn make_hypervisor(boot: &Handover, tsc_stable: bool) -> Hypervisor<Hardware> {
-    let inventory = Inventory::take(&boot.information.map, &boot.free);
+fn make_hypervisor(
+    boot: &Handover,
+    inventory: &Inventory,
+    tsc_stable: bool,
+) -> Hypervisor<Hardware> {
     let layout = Layout {
         pool: &inventory.pool,
         withheld: &inventory.withheld,
@@ -181,20 +195,29 @@ fn make_hypervisor(boot: &Handover, tsc_stable: bool) -> Hypervisor<Hardware> {
     }
 }
 
-fn start_first_domain(hypervisor: &Hypervisor<Hardware>, information: &BootInformation) {
-    let Some(module) = information.module else {
-        panic!("there is no boot module, so no kernel for the first domain");
+fn build_first_domain(
+    hypervisor: &Hypervisor<Hardware>,
+    information: &BootInformation,
+) -> FirstDomain {
+    let bytes = |range: PhysRange| {
+        let start = layout::direct(range.start) as *const u8;
+        // SAFETY: the module is not in the pool yet, so nobody writes there, and the direct map has all RAM.
+        unsafe { core::slice::from_raw_parts(start, range.length() as usize) }
     };
-    let start = layout::direct(module.start) as *const u8;
-    // SAFETY: the module was taken out of free memory, so nobody writes there, and the direct map has all RAM.
-    let bytes = unsafe { core::slice::from_raw_parts(start, module.length() as usize) };
-    let bundle = match bundle::parse(bytes) {
-        Ok(bundle) => bundle,
-        Err(error) => panic!("{error}"),
-    };
-    let line = bundle.command_line.as_bytes();
-    if let Err(error) = hypervisor.start_first_domain(bundle.kernel, bundle.ramdisk, line) {
-        panic!("the first domain does not start: {error}");
+    let modules: ArrayVec<BootModule<'_>, { pvh::MODULES }> = information
+        .modules
+        .iter()
+        .map(|module| BootModule {
+            bytes: bytes(module.range),
+            line: &module.line,
+        })
+        .collect();
+    match hypervisor.build_first_domain(&modules) {
+        Ok(first) => first,
+        Err(error) => {
+            log::error!("the first domain does not start: {error}");
+            power::end(Ending::NoFirstDomain)
+        }
     }
 }
 

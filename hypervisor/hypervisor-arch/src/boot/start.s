@@ -82,7 +82,7 @@ boot_l2:
     .endr
 
 boot_stack:
-    .fill 16384, 1, 0
+    .fill 32768, 1, 0
 boot_stack_top:
 
 .text

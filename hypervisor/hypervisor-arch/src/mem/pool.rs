@@ -16,7 +16,8 @@ pub(crate) const MAX_RANGES: usize = 32;
 
 static POOL: Once<ArrayVec<PhysRange, MAX_RANGES>> = Once::new();
 
-/// Makes these ranges, of whole frames, the pool.
+/// Makes these ranges, of whole frames, the pool. The boot modules are among them: they are read as slices until the policy
+/// is told of their frames, and never after.
 pub(crate) fn split_off(ranges: ArrayVec<PhysRange, MAX_RANGES>) {
     POOL.call_once(|| ranges);
 }

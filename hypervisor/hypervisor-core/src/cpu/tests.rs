@@ -105,7 +105,13 @@ impl Bench {
             tsc_stable: true,
         };
         let hv = Hypervisor::new(machine, &boot).unwrap();
-        hv.start_first_domain(&kernel(), b"", b"").unwrap();
+        let kernel = kernel();
+        let module = kernel_image::Module {
+            bytes: &kernel,
+            line: b"",
+        };
+        let first = hv.build_first_domain(&[module]).unwrap();
+        hv.start_first_domain(&first);
         let mut bench = Self {
             hv,
             cpu: Cpu::new(PhysCpu::new(0).unwrap()),

@@ -2,12 +2,14 @@
 
 use hypercall_abi::Errno;
 use hypercall_abi::vcpu::VcpuGuestContext;
-use kernel_image::ImageError;
+use kernel_image::{BundleError, ImageError, Module};
 use zerocopy::FromZeros;
 
-use super::DomId;
+use alloc::sync::Arc;
+
 use super::build::{self, BuildError, Source};
 use super::create::{self, Request};
+use super::{DomId, Domain};
 use crate::effects::Effects;
 use crate::heap;
 use crate::hypervisor::Hypervisor;
@@ -27,6 +29,9 @@ const MOST: u64 = 512 << 8;
 /// Why the first domain did not start.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum FirstDomainError {
+    /// There is no kernel in what the boot loader gave.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// The kernel is none that could run.
     #[error("kernel: {0}")]
     Image(#[from] ImageError),
@@ -41,19 +46,22 @@ pub enum FirstDomainError {
     Context(Errno),
 }
 
+/// The first domain, built and not yet started.
+#[derive(Debug)]
+pub struct FirstDomain(Arc<Domain>);
+
 impl<M: Machine> Hypervisor<M> {
-    /// Builds the first domain and makes its vCPU 0 ready; the CPUs pick it up.
+    /// Builds the first domain from the boot loader's modules, which are not needed any more then.
     ///
     /// # Errors
     /// [`FirstDomainError`]: the machine has nothing to do.
-    pub fn start_first_domain(
+    pub fn build_first_domain(
         &self,
-        kernel: &[u8],
-        ramdisk: &[u8],
-        command_line: &[u8],
-    ) -> Result<(), FirstDomainError> {
+        modules: &[Module<'_>],
+    ) -> Result<FirstDomain, FirstDomainError> {
         let mut held = Held::enter();
-        let plan = kernel_image::plan(kernel)?;
+        let bundle = kernel_image::bundle(modules)?;
+        let plan = kernel_image::plan(bundle.kernel)?;
         let pages = self.first_domain_frames();
         let request = Request {
             id: Some(DomId::FIRST),
@@ -71,10 +79,10 @@ impl<M: Machine> Hypervisor<M> {
         let mut context = heap::boxed(VcpuGuestContext::new_zeroed())
             .map_err(|error| FirstDomainError::Create(error.into()))?;
         let source = Source {
-            kernel,
+            kernel: bundle.kernel,
             plan: &plan,
-            ramdisk,
-            command_line,
+            ramdisk: bundle.ramdisk,
+            command_line: bundle.command_line,
             pages,
         };
         let owner = domain.memory.owner();
@@ -101,8 +109,14 @@ impl<M: Machine> Hypervisor<M> {
             .map_err(FirstDomainError::Context)?
             == Step::Again
         {}
-        self.set_going(&domain, first.entity(), &mut held);
-        Ok(())
+        Ok(FirstDomain(domain))
+    }
+
+    /// Makes the first domain's vCPU 0 ready; the CPUs pick it up.
+    pub fn start_first_domain(&self, first: &FirstDomain) {
+        let FirstDomain(domain) = first;
+        let entity = domain.vcpus().first().and_then(|vcpu| vcpu.entity());
+        self.set_going(domain, entity, &mut Held::enter());
     }
 
     fn first_domain_frames(&self) -> u64 {
@@ -115,7 +129,7 @@ impl<M: Machine> Hypervisor<M> {
 
     fn set_going(
         &self,
-        domain: &super::Domain,
+        domain: &Domain,
         first: Option<crate::sched::EntityId>,
         held: &mut Held<'_, 0>,
     ) {

@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::heap;
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
-use crate::sync::{AtomicU32, AtomicU64, Ranked, rank};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, Ranked, rank};
 
 use super::account::{self, Account, AccountError};
 use super::epoch::{FlushClock, StampWord};
@@ -86,8 +86,9 @@ pub struct FrameTable {
     withheld: Vec<FrameRange>,
     accounts: Vec<Account>,
     clock: FlushClock,
-    limit: u64,
-    total: u64,
+    /// Both grow when boot's own memory joins the pool.
+    limit: AtomicU64,
+    total: AtomicU64,
     address_bits: u8,
     no_execute: bool,
     pub(super) lists: Ranked<{ rank::FRAME_POOL }, FreeLists>,
@@ -138,12 +139,10 @@ impl FrameTable {
             return Err(LayoutError::AddressBits(layout.address_bits));
         }
         let mut end = 1;
-        let mut total = 0_u64;
         for range in layout.pool {
             if range.start < end || range.end <= range.start || range.end > HIGHEST {
                 return Err(LayoutError::Ranges);
             }
-            total = total.saturating_add(range.end.saturating_sub(range.start));
             end = range.end;
         }
         let mut table = Self {
@@ -151,8 +150,8 @@ impl FrameTable {
             withheld: copy_ranges(layout.withheld)?,
             accounts: defaults(usize::from(layout.max_domains))?,
             clock: FlushClock::new(),
-            limit: end,
-            total,
+            limit: AtomicU64::new(end),
+            total: AtomicU64::new(0),
             address_bits: layout.address_bits,
             no_execute: layout.no_execute,
             lists: Ranked::new(FreeLists::new()),
@@ -161,9 +160,7 @@ impl FrameTable {
             view_defaults: super::m2p::Defaults::default(),
         };
         table.chunks = make_chunks(layout.pool, end)?;
-        for &range in layout.pool {
-            table.insert_range(range);
-        }
+        table.admit(layout.pool);
         Ram {
             machine,
             frames: &table,
@@ -171,6 +168,41 @@ impl FrameTable {
         .make_view_defaults()
         .map_err(|_| LayoutError::NoMemory)?;
         Ok(table)
+    }
+
+    /// Adds RAM to the pool that boot needed until now: of each range the frames that have a record, which is all of a chunk
+    /// in which the pool had something from the start. No frame may be the pool's already.
+    pub fn admit(&self, ranges: &[FrameRange]) {
+        for &range in ranges {
+            let mut start = None;
+            for number in range.start.max(1)..=range.end {
+                let record = (number < range.end)
+                    .then(|| self.record(number).filter(|f| !f.links.is_pool()))
+                    .flatten();
+                match (record, start) {
+                    (Some(frame), _) => {
+                        frame.links.set_pool();
+                        start = start.or(Some(number));
+                    }
+                    (None, Some(first)) => {
+                        self.admit_run(FrameRange {
+                            start: first,
+                            end: number,
+                        });
+                        start = None;
+                    }
+                    (None, None) => {}
+                }
+            }
+        }
+    }
+
+    /// Adds frames that the table knows as the pool's.
+    fn admit_run(&self, range: FrameRange) {
+        let count = range.end.saturating_sub(range.start);
+        self.total.fetch_add(count, Ordering::AcqRel);
+        self.limit.fetch_max(range.end, Ordering::AcqRel);
+        self.insert_range(range);
     }
 
     /// The frame of this number, if it is one of the pool's.
@@ -192,13 +224,13 @@ impl FrameTable {
     /// One beyond the highest frame of the pool.
     #[must_use]
     pub fn limit(&self) -> Frames {
-        Frames::new(self.limit)
+        Frames::new(self.limit.load(Ordering::Acquire))
     }
 
     /// All frames of the pool, used or not.
     #[must_use]
     pub fn total(&self) -> Frames {
-        Frames::new(self.total)
+        Frames::new(self.total.load(Ordering::Acquire))
     }
 
     /// Whether entries may have the NX bit.
@@ -262,7 +294,8 @@ impl FrameTable {
     #[must_use]
     pub fn next_frame(&self, number: u64) -> Option<Mfn> {
         let mut number = number;
-        while number < self.limit {
+        let limit = self.limit().get();
+        while number < limit {
             if self.chunks.get(chunk_of(number)).is_none_or(Vec::is_empty) {
                 number = (number | CHUNK.wrapping_sub(1)).checked_add(1)?;
             } else if self.find(number).is_some() {
@@ -276,11 +309,12 @@ impl FrameTable {
 
     /// The record of a number, if it is a frame of the pool.
     pub(super) fn find(&self, number: u64) -> Option<&Frame> {
-        let frame = self
-            .chunks
-            .get(chunk_of(number))?
-            .get(within_chunk(number))?;
-        frame.links.is_pool().then_some(frame)
+        self.record(number).filter(|frame| frame.links.is_pool())
+    }
+
+    /// The record of a number, the pool's or not.
+    fn record(&self, number: u64) -> Option<&Frame> {
+        self.chunks.get(chunk_of(number))?.get(within_chunk(number))
     }
 
     /// The record of a frame.
@@ -331,14 +365,6 @@ fn make_chunks(pool: &[FrameRange], end: u64) -> Result<Vec<Vec<Frame>>, LayoutE
             .any(|range| range.start < here.end && here.start < range.end)
         {
             *chunk = defaults(within_chunk(CHUNK.wrapping_sub(1)).saturating_add(1))?;
-        }
-    }
-    for range in pool {
-        for number in range.start..range.end {
-            let chunk = chunks.get(chunk_of(number));
-            if let Some(frame) = chunk.and_then(|c| c.get(within_chunk(number))) {
-                frame.links.set_pool();
-            }
         }
     }
     Ok(chunks)

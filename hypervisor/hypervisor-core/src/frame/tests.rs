@@ -77,6 +77,26 @@ impl World {
 }
 
 #[test]
+fn memory_that_boot_needed_joins_the_pool_later_and_once() {
+    let world = World::new();
+    let boot = FrameRange {
+        start: 0x60,
+        end: 0x70,
+    };
+    let unknown = FrameRange {
+        start: 0x40_0000,
+        end: 0x40_0010,
+    };
+    assert_eq!(world.frames.lookup(0x60), None);
+    assert!(world.frames.is_device_memory(0x60));
+    world.frames.admit(&[boot, unknown, boot]);
+    assert_eq!(world.frames.total(), Frames::new(FRAMES + 0x10));
+    assert_eq!(world.frames.free(), Frames::new(FRAMES + 0x10 - 3));
+    assert!(world.frames.lookup(0x60).is_some());
+    assert_eq!(world.frames.lookup(0x40_0000), None);
+}
+
+#[test]
 fn all_frames_but_the_view_defaults_are_free_at_start() {
     let world = World::new();
     assert_eq!(world.frames.free(), Frames::new(FRAMES - 3));
