@@ -12,7 +12,7 @@
 //! | [`trap`], [`user`] | exceptions, one isolated user program |
 //! | [`event`], [`timer`], [`task`], [`smp`], [`sync`] | ports and upcalls, time, async tasks, vCPUs, locks |
 //! | [`console`], [`xenstore`], [`grant`], [`ring`] | talking to other domains |
-//! | [`balloon`], [`hotplug`], [`shutdown`] | what a domain is asked to do |
+//! | [`balloon`], [`hotplug`], [`shutdown`], [`sysrq`] | what a domain is asked to do |
 //!
 //! `unsafe` stands in `start`, `hypercall`, `paging`, `heap`, `trap`, `smp` and `user` only.
 #![cfg_attr(not(test), no_std)]
@@ -45,6 +45,7 @@ pub mod smp;
 #[expect(unsafe_code, reason = "the first instructions")]
 pub mod start;
 pub mod sync;
+pub mod sysrq;
 pub mod task;
 pub mod timer;
 #[expect(unsafe_code, reason = "entry and exit of exceptions")]

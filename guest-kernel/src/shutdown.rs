@@ -53,7 +53,7 @@ pub async fn run(store: Store) -> Result<(), StoreError> {
     let mut watch = store.watch(REQUEST).await?;
     loop {
         watch.next().await;
-        match take_request(&store).await {
+        match store.take(REQUEST, Request::parse).await {
             Ok(None) | Err(StoreError::NotFound) => {}
             Ok(Some(Request::PowerOff)) => {
                 println!("shutdown: power off");
@@ -63,22 +63,6 @@ pub async fn run(store: Store) -> Result<(), StoreError> {
                 println!("shutdown: reboot");
                 reboot()
             }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Reads the request and acknowledges it by emptying the node, in one transaction.
-async fn take_request(store: &Store) -> Result<Option<Request>, StoreError> {
-    loop {
-        let transaction = store.begin().await?;
-        let Some(request) = Request::parse(&transaction.read(REQUEST).await?) else {
-            return Ok(None);
-        };
-        transaction.write(REQUEST, b"").await?;
-        match transaction.commit().await {
-            Ok(()) => return Ok(Some(request)),
-            Err(StoreError::Again) => {}
             Err(error) => return Err(error),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! Shrinking gives free pages' frames back, growing asks for frames and adds them to the heap; both in small steps
 //! between which other tasks run. Where it cannot go on it says so in the store and on the console, and tries again:
-//! when the target changes, when the kernel says that memory became free, and after a while.
+//! when the target changes, when the kernel says that memory became free, and after a while. It may grow past what the
+//! domain was started with: the direct map, which is all that knows of pages, is extended as they come.
 
 mod plan;
 
@@ -97,6 +98,8 @@ pub async fn run(boot: &Boot, store: Store) -> Result<(), StoreError> {
         empty: Vec::new(),
         next_new: boot.pages(),
     };
+    // Before the watch, by which the manager sees that there is a driver: it says what this kernel can do.
+    write_report(&store, &balloon.report(balloon.current, None)).await?;
     let mut watch = store.watch("memory/target").await?;
     let mut retry = *RETRY.start();
     let mut problem = None;
@@ -127,11 +130,14 @@ pub async fn run(boot: &Boot, store: Store) -> Result<(), StoreError> {
                 Mebibytes(start),
                 Mebibytes(target)
             );
-            store
-                .write("data/balloon", report.to_json().as_bytes())
-                .await?;
+            write_report(&store, &report).await?;
         }
     }
+}
+
+async fn write_report(store: &Store, report: &Report) -> Result<(), StoreError> {
+    let text = report.to_json();
+    store.write("data/balloon", text.as_bytes()).await
 }
 
 /// Goes towards the target, step by step; returns why it stopped short, if it did.

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-use crate::paging::PagingError;
+use crate::paging::{MOST_PAGES, PagingError};
 
 /// KiB of a page.
 const PAGE_KIB: u64 = 4;
@@ -92,12 +92,13 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> String {
         format!(
-            "{{\"state\":\"{}\",\"reason\":\"{}\",\"current_kib\":{},\"target_kib\":{},\"minimum_kib\":{}}}",
+            "{{\"state\":\"{}\",\"reason\":\"{}\",\"current_kib\":{},\"target_kib\":{},\"minimum_kib\":{},\"maximum_kib\":{}}}",
             self.state(),
             self.reason(),
             self.current * PAGE_KIB,
             self.target * PAGE_KIB,
             self.minimum * PAGE_KIB,
+            MOST_PAGES * PAGE_KIB,
         )
     }
 }
@@ -133,7 +134,7 @@ mod tests {
         let report = Report::new(0x3000, 0x3000, 0x800, None);
         assert_eq!(
             report.to_json(),
-            "{\"state\":\"reached\",\"reason\":\"\",\"current_kib\":49152,\"target_kib\":49152,\"minimum_kib\":8192}"
+            "{\"state\":\"reached\",\"reason\":\"\",\"current_kib\":49152,\"target_kib\":49152,\"minimum_kib\":8192,\"maximum_kib\":536870912}"
         );
         let report = Report::new(0x3000, 0x1000, 0x2f80, Some(PagingError::OutOfMemory));
         assert_eq!(report.state(), "pressure");

@@ -8,7 +8,7 @@ use hypercall_abi::control::ControlArgument;
 use hypercall_abi::control::audit::Audit;
 use hypercall_abi::control::device::{MsixBind, PciRead, PciWrite};
 use hypercall_abi::control::domain::{
-    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainRecord, DomainUnpause,
+    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainRecord, DomainSetMax, DomainUnpause,
 };
 use hypercall_abi::control::grant::GrantSeed;
 use hypercall_abi::control::host::{CpuInfo, HostInfo, LogRead};
@@ -40,6 +40,7 @@ plain!(
     DomainDestroy,
     DomainInfo,
     DomainPause,
+    DomainSetMax,
     DomainUnpause,
     GrantSeed,
     HostInfo,
@@ -129,6 +130,20 @@ pub fn create(wish: DomainCreate) -> Result<DomainCreate, Errno> {
         header: DomainCreate::HEADER,
         ..wish
     })
+}
+
+/// Sets how many frames a domain may ever have.
+///
+/// # Errors
+/// `ESRCH`; `EINVAL` for one that is dying.
+pub fn set_max(domain: RawDomId, max_frames: u64) -> Result<(), Errno> {
+    let done = plain(DomainSetMax {
+        header: DomainSetMax::HEADER,
+        domid: domain,
+        max_frames,
+        ..DomainSetMax::default()
+    });
+    done.map(|_| ())
 }
 
 /// Ends a domain.

@@ -44,6 +44,8 @@ pub const IMAGE_BASE: usize = 0xffff_ffff_8000_0000;
 pub const DIRECT_BASE: usize = 0xffff_8800_0000_0000;
 /// Bytes that the direct map may grow to.
 pub(crate) const DIRECT_SIZE: usize = 1 << 39;
+/// Pages that this kernel can have at most, however few it began with.
+pub const MOST_PAGES: u64 = (DIRECT_SIZE / PAGE_SIZE) as u64;
 /// Where frames from elsewhere are mapped.
 pub const AREA_BASE: usize = 0xffff_9000_0000_0000;
 /// Bytes of addresses for them.

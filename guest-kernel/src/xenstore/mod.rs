@@ -91,6 +91,29 @@ impl Store {
             .map(|_| ())
     }
 
+    /// Takes a command out of a node: if `parse` makes something of the value, the node is emptied, all in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn take<T>(
+        &self,
+        path: &str,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<T>, StoreError> {
+        loop {
+            let transaction = self.begin().await?;
+            let Some(command) = parse(&transaction.read(path).await?) else {
+                return Ok(None);
+            };
+            transaction.write(path, b"").await?;
+            match transaction.commit().await {
+                Ok(()) => return Ok(Some(command)),
+                Err(StoreError::Again) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Names of a node's children.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use guest_kernel::smp::{self, State};
 use guest_kernel::timer::{self, SECOND};
-use guest_kernel::{heap, hypercall, println, shutdown};
+use guest_kernel::{heap, hypercall, println, shutdown, sysrq};
 
 use crate::{PAGE_KIB, heartbeat, stress};
 
@@ -17,6 +17,13 @@ stress cpu | mem [SECONDS]    compute on every vCPU, or fill the memory, with th
 stress stop                   ends it early
 crash                         ends the domain as crashed
 exit                          ends the domain in order";
+
+/// Keys that the manager may send.
+pub(crate) const KEYS: [sysrq::Key; 3] = [
+    ('m', "memory", memory),
+    ('p', "processors", vcpus),
+    ('t', "time", uptime),
+];
 
 /// Carries out one line.
 pub(crate) fn run(line: &str) {

@@ -16,7 +16,9 @@ mod stress;
 use guest_kernel::console::{Edit, LineEditor};
 use guest_kernel::start::Boot;
 use guest_kernel::xenstore::{Store, StoreError};
-use guest_kernel::{balloon, console, hotplug, hypercall, print, println, shutdown, smp, task};
+use guest_kernel::{
+    balloon, console, hotplug, hypercall, print, println, shutdown, smp, sysrq, task,
+};
 
 guest_kernel::entry!(main);
 
@@ -45,11 +47,13 @@ fn main(boot: &'static Boot) {
 /// Starts the drivers that do what the manager writes into the store.
 fn follow_manager(boot: &'static Boot, store: &Store) {
     let (memory, vcpus, control) = (store.clone(), store.clone(), store.clone());
+    let keys = store.clone();
     task::spawn(async move { complain("balloon", balloon::run(boot, memory).await) });
     task::spawn(
         async move { complain("hotplug", hotplug::run(vcpus, heartbeat::cover_vcpus).await) },
     );
     task::spawn(async move { complain("shutdown", shutdown::run(control).await) });
+    task::spawn(async move { complain("sysrq", sysrq::run(keys, &commands::KEYS).await) });
 }
 
 fn complain(driver: &str, result: Result<(), StoreError>) {
