@@ -125,6 +125,20 @@ impl Host for Machine {
         manage::unpause(raw(domain)).named("domain_unpause")
     }
 
+    fn sched_set(
+        &mut self,
+        domain: DomId,
+        weight: u32,
+        cap_percent: u32,
+        affinity: u64,
+    ) -> Result<(), HostError> {
+        manage::sched_set(raw(domain), weight, cap_percent, affinity).named("sched_set")
+    }
+
+    fn set_max(&mut self, domain: DomId, frames: u64) -> Result<(), HostError> {
+        manage::set_max(raw(domain), frames).named("domain_set_max")
+    }
+
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize {
         hypercall::memory::populate_physmap_of(raw(domain), list, 0)
     }

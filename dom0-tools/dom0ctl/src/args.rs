@@ -2,8 +2,9 @@
 
 use crate::command::Context;
 use crate::command::{
-    audit, balloon, completions, console, create, destroy, dmesg, info, list, man, pause, poweroff,
-    reboot, show, shutdown, unpause, vcpus, version,
+    audit, balloon, completions, console, create, destroy, dmesg, info, list, man, max_memory,
+    r#move, pause, poweroff, reboot, rename, sched, show, shutdown, sysrq, unpause, vcpus, version,
+    wait,
 };
 use crate::connect::Address;
 use crate::exit::Result;
@@ -70,6 +71,14 @@ pub enum Command {
     Balloon(balloon::Arguments),
     /// Give a running domain more vCPUs or fewer
     Vcpus(vcpus::Arguments),
+    /// Move memory from one running domain to another
+    Move(r#move::Arguments),
+    /// Set how much memory a domain may ever have
+    MaxMemory(max_memory::Arguments),
+    /// Show or change a domain's share of CPU time
+    Sched(sched::Arguments),
+    /// Give a domain another name
+    Rename(rename::Arguments),
     /// Stop a domain's vCPUs
     Pause(pause::Arguments),
     /// Let a paused domain go on
@@ -80,6 +89,10 @@ pub enum Command {
     Reboot(reboot::Arguments),
     /// End a domain at once and free its name and memory
     Destroy(destroy::Arguments),
+    /// Wait until a domain is in a state
+    Wait(wait::Arguments),
+    /// Send a key to a guest's kernel
+    Sysrq(sysrq::Arguments),
     /// Attach to a domain's console
     Console(console::Arguments),
     /// Recount every frame of the machine and say what does not add up
@@ -107,6 +120,12 @@ impl Command {
             Self::Version => version::run(context),
             Self::Balloon(arguments) => balloon::run(arguments, context),
             Self::Vcpus(arguments) => vcpus::run(arguments, context),
+            Self::Move(arguments) => r#move::run(arguments, context),
+            Self::MaxMemory(arguments) => max_memory::run(arguments, context),
+            Self::Sched(arguments) => sched::run(arguments, context),
+            Self::Rename(arguments) => rename::run(arguments, context),
+            Self::Wait(arguments) => wait::run(arguments, context),
+            Self::Sysrq(arguments) => sysrq::run(arguments, context),
             Self::Pause(arguments) => pause::run(arguments, context),
             Self::Unpause(arguments) => unpause::run(arguments, context),
             Self::Shutdown(arguments) => shutdown::run(arguments, context),

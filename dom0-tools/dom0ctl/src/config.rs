@@ -6,6 +6,7 @@
 use crate::cpus::CpuList;
 use crate::exit::{Failure, Result};
 use crate::size::Size;
+use dom0_protocol::ending::EndAction;
 use dom0_protocol::{DomainName, ErrorCode};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,12 @@ pub struct Config {
     pub cpus: Option<CpuList>,
     /// Whether to wait for an unpause.
     pub paused: Option<bool>,
+    /// What becomes of it when it crashes.
+    pub on_crash: Option<EndAction>,
+    /// What becomes of it when its guest reboots.
+    pub on_reboot: Option<EndAction>,
+    /// What becomes of it when its guest powers off.
+    pub on_poweroff: Option<EndAction>,
 }
 
 /// A file with every key, for the help text.
@@ -99,6 +106,9 @@ mod tests {
         assert_eq!((config.weight, config.cap), (Some(512), Some(150)));
         assert_eq!(config.cpus.map(CpuList::mask), Some(0b10_1111));
         assert_eq!(config.paused, Some(false));
+        assert_eq!(config.on_crash, Some(EndAction::Preserve));
+        assert_eq!(config.on_reboot, Some(EndAction::Restart));
+        assert_eq!(config.on_poweroff, Some(EndAction::Destroy));
         assert!(config.kernel.unwrap().is_absolute());
         assert_eq!(config.ramdisk.unwrap().file_name().unwrap(), "initrd.img");
         assert_eq!(config.cmdline.unwrap(), "console=hvc0");
@@ -121,6 +131,8 @@ mod tests {
             error.contains("line 1") && error.contains("vcpus"),
             "{error}"
         );
+        let error = read("on_crash = 'reboot'\n").unwrap_err();
+        assert!(error.contains("preserve"), "{error}");
         let error = read("vcpus = -1\n").unwrap_err();
         assert!(error.contains("-1"), "{error}");
     }

@@ -9,6 +9,38 @@ const LIMIT: u32 = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuList(u64);
 
+/// A set of CPUs, or all that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CpuSet {
+    /// Those of the list.
+    Some(CpuList),
+    /// All.
+    All,
+}
+
+impl CpuSet {
+    /// One bit for each CPU; 0 is all.
+    #[must_use]
+    pub const fn mask(self) -> u64 {
+        match self {
+            Self::Some(list) => list.mask(),
+            Self::All => 0,
+        }
+    }
+}
+
+impl FromStr for CpuSet {
+    type Err = BadCpuList;
+
+    fn from_str(text: &str) -> Result<Self, BadCpuList> {
+        if text == "all" {
+            Ok(Self::All)
+        } else {
+            text.parse().map(Self::Some)
+        }
+    }
+}
+
 /// A text that is no list of CPUs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no list of CPUs: write numbers below {LIMIT} and ranges, as 0-3,5")]
@@ -63,6 +95,8 @@ mod tests {
 
     #[test]
     fn numbers_and_ranges_make_a_set() {
+        assert_eq!("all".parse().map(CpuSet::mask), Ok(0));
+        assert_eq!("0,2".parse().map(CpuSet::mask), Ok(0b101));
         assert_eq!("0".parse(), Ok(CpuList(1)));
         assert_eq!("0-3,5".parse(), Ok(CpuList(0b10_1111)));
         assert_eq!("63, 0-1".parse(), Ok(CpuList(1 << 63 | 3)));

@@ -12,7 +12,9 @@ use crate::command::show::Show;
 use crate::command::version::Versions;
 use crate::exit::ErrorDocument;
 use dom0_protocol::host::{AuditReport, HostInfo};
-use dom0_protocol::reply::{Ballooned, Created, VcpusChanged};
+use dom0_protocol::reply::{
+    Ballooned, Created, MaxMemorySet, Moved, Renamed, SchedSettings, VcpusChanged,
+};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
@@ -30,7 +32,11 @@ pub fn all() -> Vec<(&'static str, Schema)> {
         ("list", of::<List>()),
         ("log-line", of::<LogLine<'_>>()),
         ("man", of::<Pages>()),
+        ("max-memory", of::<MaxMemorySet>()),
+        ("move", of::<Moved>()),
         ("poweroff", of::<PoweredOff>()),
+        ("rename", of::<Renamed>()),
+        ("sched", of::<SchedSettings>()),
         ("show", of::<Show>()),
         ("vcpus", of::<VcpusChanged>()),
         ("version", of::<Versions>()),

@@ -4,6 +4,7 @@
 //! something that a guest wrote.
 
 use crate::digest::Digest;
+use crate::ending::OnEnd;
 use crate::names::DomainName;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -142,6 +143,8 @@ pub struct VcpuRecord {
     pub state: VcpuState,
     /// The physical CPU that it runs on; none while it does not run.
     pub cpu: Option<u32>,
+    /// CPUs that it may run on; empty is all.
+    pub affinity: Vec<u32>,
     /// CPU time that it has used.
     pub cpu_time_ns: u64,
     /// Time spent ready, but without a CPU.
@@ -184,10 +187,22 @@ pub struct DomainDetail {
     pub hypercalls: u64,
     /// Faults that it has taken.
     pub faults: u64,
+    /// What becomes of it when it ends by itself; none for dom0.
+    pub on_end: Option<OnEnd>,
     /// Why it ended, when it has ended itself: `poweroff`, `reboot`, ...
     pub shutdown_reason: Option<String>,
     /// Why it crashed, when it has.
     pub crash: Option<CrashRecord>,
     /// Its vCPUs.
     pub vcpu: Vec<VcpuRecord>,
+}
+
+/// How often a domain has asked for one kind of thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Counter {
+    /// What was asked for: a hypercall's name, or `emulation:` or `fault:` and a kind.
+    pub kind: String,
+    /// How often.
+    pub count: u64,
 }

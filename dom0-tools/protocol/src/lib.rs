@@ -11,7 +11,7 @@
 //! * [`message`]: frames as typed messages of a client and of the server;
 //! * [`credit`] and [`outbox`]: flow control per stream, so that a slow reader delays itself alone;
 //! * [`request`], [`reply`], [`progress`], [`error`]: the vocabulary;
-//! * [`domain`], [`host`], [`names`], [`digest`], [`wait`]: the values that it speaks of.
+//! * [`domain`], [`host`], [`names`], [`digest`], [`ending`], [`wait`]: the values that it speaks of.
 //!
 //! The same types print as JSON in `dom0ctl --json`, so every public field name here is part of that promise too.
 //! `docs/control-protocol.md` is the description for other implementations.
@@ -25,6 +25,7 @@ pub mod credit;
 pub mod decoder;
 pub mod digest;
 pub mod domain;
+pub mod ending;
 pub mod error;
 pub mod frame;
 pub mod hello;
@@ -51,10 +52,10 @@ pub use reply::Reply;
 pub use request::Request;
 
 /// The newest version of the protocol that this crate speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The oldest version of the protocol that this crate speaks.
-pub const OLDEST_VERSION: u16 = 1;
+pub const OLDEST_VERSION: u16 = 2;
 
 /// How many streams one connection may have open at once; more are refused with [`ErrorCode::TooManyStreams`].
 pub const MAX_STREAMS_PER_CONNECTION: usize = 16;

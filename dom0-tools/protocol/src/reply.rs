@@ -2,7 +2,7 @@
 
 use crate::codec::Payload;
 use crate::digest::Digest;
-use crate::domain::{DomainDetail, DomainRecord};
+use crate::domain::{Counter, DomainDetail, DomainRecord};
 use crate::host::{AuditReport, HostInfo, VersionInfo};
 use crate::names::DomainName;
 use alloc::boxed::Box;
@@ -38,11 +38,21 @@ pub enum Reply {
     PoweringOff,
     /// To [`Request::Audit`](crate::Request::Audit).
     Audit(AuditReport),
+    /// To [`Request::Sched`](crate::Request::Sched).
+    Sched(SchedSettings),
+    /// To [`Request::Move`](crate::Request::Move).
+    Moved(Moved),
+    /// To [`Request::MaxMemory`](crate::Request::MaxMemory).
+    MaxMemory(MaxMemorySet),
+    /// To [`Request::Rename`](crate::Request::Rename).
+    Renamed(Renamed),
+    /// To [`Request::Counters`](crate::Request::Counters): kinds that have happened, the most frequent first.
+    Counters(Vec<Counter>),
 }
 
 impl Payload for Reply {
     const NAME: &'static str = "reply";
-    const VARIANTS: Option<u32> = Some(13);
+    const VARIANTS: Option<u32> = Some(18);
 }
 
 /// Where a reading of the log ended.
@@ -172,4 +182,77 @@ pub enum ConsoleEnd {
     LogComplete,
     /// The domain is gone.
     DomainGone,
+}
+
+/// A domain's share of CPU time, as the hypervisor has it now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SchedSettings {
+    /// The domain's name.
+    pub name: DomainName,
+    /// The domain's number.
+    pub id: u16,
+    /// Share of CPU time under contention, relative to others.
+    pub weight: u32,
+    /// Upper bound of CPU time in percent of one CPU; 0 is none.
+    pub cap_percent: u32,
+    /// CPUs that it may run on; empty is all.
+    pub cpus: Vec<u32>,
+}
+
+/// Memory that went from one domain to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Moved {
+    /// Who gave.
+    pub from: DomainName,
+    /// Who took.
+    pub to: DomainName,
+    /// How much.
+    pub moved_bytes: u64,
+    /// What the giver has now, by the hypervisor's count.
+    pub from_memory_bytes: u64,
+    /// What the taker has now, by the hypervisor's count.
+    pub to_memory_bytes: u64,
+    /// How long it took.
+    pub elapsed_ns: u64,
+}
+
+/// When a new maximum can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum Usable {
+    /// At once.
+    Now,
+    /// Beyond what the domain was started with only after its next start: its kernel has not said that it can do more.
+    AfterRestart,
+}
+
+/// A maximum of memory that was set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MaxMemorySet {
+    /// The domain's name.
+    pub name: DomainName,
+    /// The domain's number.
+    pub id: u16,
+    /// The maximum before.
+    pub previous_bytes: u64,
+    /// The maximum now.
+    pub max_memory_bytes: u64,
+    /// When it can be used.
+    pub usable: Usable,
+}
+
+/// A domain with a new name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Renamed {
+    /// Its name before.
+    pub previous: DomainName,
+    /// Its name now.
+    pub name: DomainName,
+    /// Its number.
+    pub id: u16,
 }

@@ -4,6 +4,7 @@
 
 use crate::codec::Payload;
 use crate::digest::Digest;
+use crate::ending::{Awaited, OnEnd};
 use crate::names::{DomainName, DomainSelector};
 use crate::wait::Wait;
 use alloc::boxed::Box;
@@ -48,11 +49,25 @@ pub enum Request {
     Poweroff,
     /// Recounts every frame of the machine. Answer: [`Reply::Audit`](crate::Reply::Audit).
     Audit,
+    /// A domain's share of CPU time, changed where a value is given. Answer: [`Reply::Sched`](crate::Reply::Sched).
+    Sched(Sched),
+    /// Memory from one running domain to another, all of it or none. Answer: [`Reply::Moved`](crate::Reply::Moved).
+    Move(Move),
+    /// A new maximum of memory. Answer: [`Reply::MaxMemory`](crate::Reply::MaxMemory).
+    MaxMemory(MaxMemory),
+    /// A new name. Answer: [`Reply::Renamed`](crate::Reply::Renamed).
+    Rename(Rename),
+    /// A key for a guest's kernel. Answer, when the guest has taken it: [`Reply::Acted`](crate::Reply::Acted).
+    Sysrq(Sysrq),
+    /// Answers when a domain is in a state. Answer: [`Reply::Acted`](crate::Reply::Acted).
+    Wait(Await),
+    /// What a domain has asked of the hypervisor, by kind. Answer: [`Reply::Counters`](crate::Reply::Counters).
+    Counters(DomainSelector),
 }
 
 impl Payload for Request {
     const NAME: &'static str = "request";
-    const VARIANTS: Option<u32> = Some(17);
+    const VARIANTS: Option<u32> = Some(24);
 }
 
 /// A reading of the hypervisor's log.
@@ -147,6 +162,8 @@ pub struct Create {
     pub affinity: u64,
     /// How it begins.
     pub start: Start,
+    /// What becomes of it when it ends by itself.
+    pub on_end: OnEnd,
     /// Whether it is made at all.
     pub execution: Execution,
 }
@@ -198,4 +215,70 @@ pub struct Console {
     pub domain: DomainSelector,
     /// What for.
     pub mode: ConsoleMode,
+}
+
+/// A domain's share of CPU time. What is `None` stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sched {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// Share under contention, relative to others.
+    pub weight: Option<u32>,
+    /// Upper bound in percent of one CPU; 0 is none.
+    pub cap_percent: Option<u32>,
+    /// CPUs that it may run on, one bit each; 0 is all.
+    pub affinity: Option<u64>,
+}
+
+/// Memory from one domain to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Who gives.
+    pub from: DomainSelector,
+    /// Who takes.
+    pub to: DomainSelector,
+    /// How much.
+    pub bytes: u64,
+    /// How long each of the two guests may take.
+    pub timeout_ms: u32,
+}
+
+/// A new maximum of memory for a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaxMemory {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// The maximum.
+    pub max_memory_bytes: u64,
+}
+
+/// A new name for a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rename {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// Its new name.
+    pub name: DomainName,
+}
+
+/// A key for a guest's kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysrq {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// The key: a printing ASCII character.
+    pub key: char,
+    /// How long the guest may take to hear it.
+    pub timeout_ms: u32,
+}
+
+/// A state to wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Await {
+    /// Which domain.
+    pub domain: DomainSelector,
+    /// Which state.
+    pub state: Awaited,
+    /// How long to wait; none is for ever.
+    pub timeout_ms: Option<u32>,
 }

@@ -29,7 +29,7 @@ impl Report for Action {
             domain, sentence, ..
         } = self;
         let state = match domain.state {
-            Some(state @ (DomainState::Crashed | DomainState::Dying)) => {
+            Some(state @ (DomainState::Crashed | DomainState::Dying)) if self.action != "wait" => {
                 format!(", now {}", state.as_str())
             }
             _ => String::new(),

@@ -14,6 +14,7 @@ use crate::session::Session;
 use crate::size::{Size, human};
 use crate::upload::upload;
 use clap::Args;
+use dom0_protocol::ending::{EndAction, OnEnd};
 use dom0_protocol::reply::Created;
 use dom0_protocol::request::{Create, Execution, File, FilePurpose, KernelSource, Start};
 use dom0_protocol::{DomainName, DomainSelector, Reply, Request};
@@ -62,6 +63,15 @@ pub struct Arguments {
     /// CPUs that it may run on, as 0-3,5 [default: all]
     #[arg(long, value_name = "LIST")]
     cpus: Option<CpuList>,
+    /// What becomes of it when it crashes: destroy, restart or preserve [default: preserve]
+    #[arg(long, value_name = "ACTION")]
+    on_crash: Option<EndAction>,
+    /// What becomes of it when its guest reboots [default: restart]
+    #[arg(long, value_name = "ACTION")]
+    on_reboot: Option<EndAction>,
+    /// What becomes of it when its guest powers off [default: destroy]
+    #[arg(long, value_name = "ACTION")]
+    on_poweroff: Option<EndAction>,
     /// Create it paused: `dom0ctl unpause` starts it
     #[arg(long)]
     paused: bool,
@@ -88,6 +98,7 @@ struct Plan {
     cap: u32,
     affinity: u64,
     start: Start,
+    on_end: OnEnd,
     execution: Execution,
 }
 
@@ -96,7 +107,23 @@ impl Plan {
         let memory = arguments.memory.or(file.memory).unwrap_or(DEFAULT_MEMORY);
         let vcpus = arguments.vcpus.or(file.vcpus).unwrap_or(1);
         let paused = arguments.paused || file.paused.unwrap_or(false);
+        let default = OnEnd::default();
+        let on_end = OnEnd {
+            crash: arguments
+                .on_crash
+                .or(file.on_crash)
+                .unwrap_or(default.crash),
+            reboot: arguments
+                .on_reboot
+                .or(file.on_reboot)
+                .unwrap_or(default.reboot),
+            poweroff: arguments
+                .on_poweroff
+                .or(file.on_poweroff)
+                .unwrap_or(default.poweroff),
+        };
         let plan = Self {
+            on_end,
             name: arguments.name.or(file.name),
             kernel: arguments.kernel.or(file.kernel),
             ramdisk: arguments.ramdisk.or(file.ramdisk),
@@ -249,6 +276,7 @@ pub fn run(arguments: Arguments, context: &mut Context<'_, '_>) -> Result<()> {
         cap_percent: plan.cap,
         affinity: plan.affinity,
         start: plan.start,
+        on_end: plan.on_end,
         execution: plan.execution,
     }));
     let reply = context.follow(&mut session, request, &name)?;

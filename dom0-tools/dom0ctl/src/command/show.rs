@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::context::unexpected;
+use super::sched::cap_in_words;
 use crate::exit::Result;
 use crate::output::Report;
 use crate::output::table::{Align, pairs, render};
@@ -38,10 +39,6 @@ impl Show {
             DriverState::Ready => "ready",
             DriverState::Unknown => "not seen",
         };
-        let cpus = || -> String {
-            let numbers: Vec<String> = detail.cpus.iter().map(u32::to_string).collect();
-            numbers.join(",")
-        };
         let mut lines = vec![
             ("name", record.name.to_string()),
             ("id", record.id.to_string()),
@@ -77,26 +74,23 @@ impl Show {
             ("balloon driver", driver(detail.balloon_driver).into()),
             ("vcpu driver", driver(detail.vcpu_driver).into()),
             ("weight", detail.weight.to_string()),
-            (
-                "cap",
-                match detail.cap_percent {
-                    0 => "none".into(),
-                    cap => format!("{cap}% of a CPU"),
-                },
-            ),
-            (
-                "cpus",
-                if detail.cpus.is_empty() {
-                    "all".into()
-                } else {
-                    cpus()
-                },
-            ),
+            ("cap", cap_in_words(detail.cap_percent)),
+            ("cpus", cpu_numbers(&detail.cpus)),
             ("cpu time", cpu_time(record.cpu_time_ns)),
             ("wakeups", record.wakeups.to_string()),
             ("hypercalls", detail.hypercalls.to_string()),
             ("faults", detail.faults.to_string()),
         ]);
+        if let Some(on_end) = detail.on_end {
+            let (crash, reboot, poweroff) = (on_end.crash, on_end.reboot, on_end.poweroff);
+            let text = format!(
+                "{} on a crash, {} on a reboot, {} on a poweroff",
+                crash.as_str(),
+                reboot.as_str(),
+                poweroff.as_str()
+            );
+            lines.push(("at its end", text));
+        }
         if let Some(reason) = &detail.shutdown_reason {
             lines.push(("ended by", reason.clone()));
         }
@@ -109,11 +103,21 @@ impl Show {
     }
 }
 
+/// A list of CPUs in words.
+pub(super) fn cpu_numbers(cpus: &[u32]) -> String {
+    if cpus.is_empty() {
+        return "all".into();
+    }
+    let numbers: Vec<String> = cpus.iter().map(u32::to_string).collect();
+    numbers.join(",")
+}
+
 fn vcpu_table(vcpus: &[VcpuRecord], terminal: bool) -> String {
     let columns = [
         ("VCPU", Align::Right),
         ("STATE", Align::Left),
         ("CPU", Align::Right),
+        ("MAY USE", Align::Left),
         ("CPU TIME", Align::Right),
         ("READY", Align::Right),
         ("BLOCKED", Align::Right),
@@ -124,6 +128,7 @@ fn vcpu_table(vcpus: &[VcpuRecord], terminal: bool) -> String {
             vcpu.vcpu.to_string(),
             vcpu.state.as_str().into(),
             vcpu.cpu.map_or_else(|| "-".into(), |cpu| cpu.to_string()),
+            cpu_numbers(&vcpu.affinity),
             cpu_time(vcpu.cpu_time_ns),
             cpu_time(vcpu.ready_time_ns),
             cpu_time(vcpu.blocked_time_ns),

@@ -113,6 +113,7 @@ fn a_kernel_that_passed_no_client_is_judged_by_dom0_too() {
             cap_percent: 0,
             affinity: 0,
             start: Start::Running,
+            on_end: dom0_protocol::ending::OnEnd::default(),
             execution: Execution::Real,
         };
         rude.send(&ClientMessage::Open(Request::Create(Box::new(create))), 2);

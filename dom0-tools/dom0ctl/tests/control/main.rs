@@ -9,6 +9,7 @@ mod clients;
 mod guests;
 mod life;
 mod machine;
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;
 

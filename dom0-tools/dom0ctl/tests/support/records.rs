@@ -5,6 +5,7 @@ use dom0_protocol::DomainName;
 use dom0_protocol::domain::{
     CrashRecord, DomainDetail, DomainRecord, DomainState, DriverState, VcpuRecord, VcpuState,
 };
+use dom0_protocol::ending::OnEnd;
 use dom0_protocol::host::{AuditReport, CpuRecord, HostInfo, VersionInfo};
 use dom0_protocol::reply::{
     Acted, Ballooned, Created, Outcome, Shown, Stored, Uploaded, VcpusChanged,
@@ -51,6 +52,7 @@ pub(crate) fn shown() -> Shown {
             overhead_bytes: 1 << 20,
             hypercalls: 9,
             faults: 8,
+            on_end: Some(OnEnd::default()),
             shutdown_reason: None,
             crash: Some(CrashRecord {
                 reason: "no handler for a page fault".into(),
@@ -62,6 +64,7 @@ pub(crate) fn shown() -> Shown {
                 vcpu: 0,
                 state: VcpuState::Down,
                 cpu: Some(1),
+                affinity: vec![0, 1],
                 cpu_time_ns: SECOND,
                 ready_time_ns: 0,
                 blocked_time_ns: SECOND,

@@ -1,12 +1,13 @@
 //! Every message survives the wire, and nothing else is taken for one.
 
 use super::*;
+use crate::ending::{Awaited, OnEnd};
 use crate::error::ErrorCode;
 use crate::names::{DomainName, DomainSelector};
 use crate::progress::{Phase, Unit};
 use crate::request::{
-    Balloon, Console, ConsoleMode, Create, Dmesg, Execution, File, FilePurpose, KernelSource,
-    Shutdown, Start, Upload, Vcpus,
+    Await, Balloon, Console, ConsoleMode, Create, Dmesg, Execution, File, FilePurpose,
+    KernelSource, MaxMemory, Move, Rename, Sched, Shutdown, Start, Sysrq, Upload, Vcpus,
 };
 use crate::wait::{Otherwise, Wait};
 use crate::{Digest, MAX_PAYLOAD};
@@ -52,6 +53,7 @@ fn requests() -> Vec<Request> {
             cap_percent: 0,
             affinity: 0,
             start: Start::Running,
+            on_end: OnEnd::default(),
             execution: Execution::Real,
         })),
         Request::Balloon(Balloon {
@@ -76,11 +78,42 @@ fn requests() -> Vec<Request> {
         }),
         Request::Destroy(domain.clone()),
         Request::Console(Console {
-            domain,
+            domain: domain.clone(),
             mode: ConsoleMode::Attach,
         }),
         Request::Poweroff,
         Request::Audit,
+        Request::Sched(Sched {
+            domain: domain.clone(),
+            weight: Some(512),
+            cap_percent: None,
+            affinity: Some(3),
+        }),
+        Request::Move(Move {
+            from: domain.clone(),
+            to: DomainSelector::Id(4),
+            bytes: 1 << 20,
+            timeout_ms: 5,
+        }),
+        Request::MaxMemory(MaxMemory {
+            domain: domain.clone(),
+            max_memory_bytes: 1 << 30,
+        }),
+        Request::Rename(Rename {
+            domain: domain.clone(),
+            name: DomainName::new("b").unwrap(),
+        }),
+        Request::Sysrq(Sysrq {
+            domain: domain.clone(),
+            key: 'h',
+            timeout_ms: 10,
+        }),
+        Request::Wait(Await {
+            domain: domain.clone(),
+            state: Awaited::Gone,
+            timeout_ms: None,
+        }),
+        Request::Counters(domain),
     ]
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     builder::availability,
-    resources::{Change, Refusal, Verdict, Why, bytes_of, check_vcpus, frames_of},
+    resources::{Change, Refusal, Verdict, Why, bytes_of, check_vcpus},
     xenstore::{Operation, Path},
 };
 use alloc::{format, string::String, sync::Arc, vec, vec::Vec};
@@ -29,9 +29,6 @@ use hypercall_abi::control::domain::DomainRecord;
 pub(super) const MEMORY_TARGET: &str = "memory/target";
 /// The vCPU driver's nodes, which it watches.
 pub(super) const CPU_DIRECTORY: &str = "cpu";
-/// Where a guest's driver may report, as JSON, and the field that says how far down its balloon goes.
-const GUEST_REPORT: &str = "data/balloon";
-const GUEST_MINIMUM: &str = "\"minimum_kib\":";
 /// While somebody waits for a change, dom0 looks this often how far it is. Nanoseconds.
 const LOOK_INTERVAL_NS: u64 = 20_000_000;
 
@@ -49,6 +46,7 @@ impl<H: Host> Manager<H> {
         ledger
             .admit_target(record.frames, target, minimum, maximum, promised)
             .map_err(|refusal| words::refusal(&refusal))?;
+        self.check_growth(domain, target)?;
         self.begin_change(id, key, Resource::Memory, record.frames, target, wish.wait)
     }
 
@@ -69,7 +67,10 @@ impl<H: Host> Manager<H> {
     }
 
     /// A domain that can change now, with the hypervisor's record of it.
-    fn changeable(&self, key: Key) -> Result<(DomainRecord, &Domain<H::Page>), ErrorReply> {
+    pub(super) fn changeable(
+        &self,
+        key: Key,
+    ) -> Result<(DomainRecord, &Domain<H::Page>), ErrorReply> {
         self.check_started(key, "changed")?;
         match self.state_of(key)? {
             DomainState::Starting
@@ -140,7 +141,7 @@ impl<H: Host> Manager<H> {
     }
 
     /// Sets a target and tells the guest; gives the target that stood before and the turn of the new one.
-    fn set_target(&mut self, key: Key, resource: Resource, wanted: u64) -> (u64, u64) {
+    pub(super) fn set_target(&mut self, key: Key, resource: Resource, wanted: u64) -> (u64, u64) {
         let Some(domain) = self.domains.get_mut(&key) else {
             return (wanted, 0);
         };
@@ -219,10 +220,19 @@ impl<H: Host> Manager<H> {
             Resource::Memory => MEMORY_TARGET,
             Resource::Vcpus => CPU_DIRECTORY,
         };
-        let ready = self
-            .store
-            .is_watching(domain.id, &Path::home(domain.id).below(driver));
+        let ready = self.is_watching(domain, driver);
         self.judge(id, now, count, ready, next);
+    }
+
+    fn is_watching(&self, domain: &Domain<H::Page>, node: &str) -> bool {
+        let node = Path::home(domain.id).below(node);
+        self.store.is_watching(domain.id, &node)
+    }
+
+    /// Whether a domain's guest follows its memory target.
+    pub(super) fn has_balloon_driver(&self, key: Key) -> bool {
+        let domain = self.domains.get(&key);
+        domain.is_some_and(|domain| self.is_watching(domain, MEMORY_TARGET))
     }
 
     fn judge(&mut self, id: StreamId, now: u64, count: u64, ready: bool, next: &mut Next) {
@@ -265,21 +275,7 @@ impl<H: Host> Manager<H> {
         self.set_target(changing.key, changing.resource, target);
         let name = super::ending::domain_name(self, changing.key);
         let amount = |value| in_words(changing.resource, value);
-        let (code, reason) = match why {
-            Why::NoDriver => (
-                ErrorCode::NoDriver,
-                "its guest has no driver for this, or has not started it",
-            ),
-            Why::Refuses => (ErrorCode::GuestRefuses, "its guest's driver does not move"),
-            Why::UnderPressure => (
-                ErrorCode::GuestUnderPressure,
-                "its guest stopped on the way",
-            ),
-            Why::TooSlow => (
-                ErrorCode::Deadline,
-                "the time was over while its guest was on the way",
-            ),
-        };
+        let (code, reason) = shortfall(why);
         let text = format!(
             "domain `{name}` has {} and not {}: {reason}; the target is {} now",
             amount(count),
@@ -323,22 +319,9 @@ impl<H: Host> Manager<H> {
             }),
         }
     }
-
-    /// What a guest says of how far down its balloon goes, in frames: a claim that binds nobody but itself.
-    pub(super) fn guest_minimum(&self, domain: &Domain<H::Page>) -> Option<u64> {
-        let report = self
-            .store
-            .value(&Path::home(domain.id).below(GUEST_REPORT))?;
-        let (_, rest) = core::str::from_utf8(report)
-            .ok()?
-            .split_once(GUEST_MINIMUM)?;
-        let mut digits = rest.split(|character: char| !character.is_ascii_digit());
-        let kib: u64 = digits.next()?.parse().ok()?;
-        Some(frames_of(kib.checked_mul(1024)?))
-    }
 }
 
-fn superseded() -> ErrorReply {
+pub(super) fn superseded() -> ErrorReply {
     ErrorReply::new(
         ErrorCode::Superseded,
         "another request has set another target",
@@ -366,7 +349,26 @@ fn in_words(resource: Resource, value: u64) -> String {
     }
 }
 
-const fn hint(why: Why) -> &'static str {
+/// A shortfall as a code and in words.
+pub(super) const fn shortfall(why: Why) -> (ErrorCode, &'static str) {
+    match why {
+        Why::NoDriver => (
+            ErrorCode::NoDriver,
+            "its guest has no driver for this, or has not started it",
+        ),
+        Why::Refuses => (ErrorCode::GuestRefuses, "its guest's driver does not move"),
+        Why::UnderPressure => (
+            ErrorCode::GuestUnderPressure,
+            "its guest stopped on the way",
+        ),
+        Why::TooSlow => (
+            ErrorCode::Deadline,
+            "the time was over while its guest was on the way",
+        ),
+    }
+}
+
+pub(super) const fn hint(why: Why) -> &'static str {
     match why {
         Why::NoDriver => "see `dom0ctl console` for how far the guest has started",
         Why::Refuses => "see the guest's console for its reasons",

@@ -1,7 +1,7 @@
 //! A new domain: everything is checked before anything changes.
 
 use super::{
-    domain::{Config, Domain, Key, Life, Target, uuid_from, uuid_text},
+    domain::{Config, Domain, Ends, Key, Life, Target, uuid_from, uuid_text},
     files::Content,
     host::Host,
     manager::Manager,
@@ -69,6 +69,7 @@ impl<H: Host> Manager<H> {
         let uuid = uuid_from([self.host.fresh_number(), self.host.fresh_number()]);
         let (domain, build) = self.begin_build(&config, uuid)?;
         let key = self.fresh_key();
+        let born_max_frames = config.max_frames;
         let made = Domain {
             id: domain,
             name,
@@ -85,6 +86,8 @@ impl<H: Host> Manager<H> {
             store_ring: None,
             asked: None,
             born: started,
+            born_max_frames,
+            ends: Ends::default(),
         };
         self.domains.insert(key, made);
         self.work_on(id, Work::Creating { key, started }, 0);
@@ -166,13 +169,7 @@ impl<H: Host> Manager<H> {
 
     /// All that the request says, looked up and checked as far as the machine's state does not matter.
     fn config(&self, wish: Create) -> Result<Config, ErrorReply> {
-        if wish.weight == 0 || wish.weight > MAX_WEIGHT {
-            return Err(ErrorReply::new(
-                ErrorCode::InvalidArgument,
-                format!("weight {} is not between 1 and {MAX_WEIGHT}", wish.weight),
-            )
-            .hint("256 is usual"));
-        }
+        check_weight(wish.weight)?;
         if wish.memory_bytes > wish.max_memory_bytes || wish.vcpus > wish.max_vcpus {
             return Err(ErrorReply::new(
                 ErrorCode::InvalidArgument,
@@ -202,6 +199,7 @@ impl<H: Host> Manager<H> {
             weight: wish.weight,
             cap_percent: wish.cap_percent,
             affinity: wish.affinity,
+            on_end: wish.on_end,
         })
     }
 
@@ -243,7 +241,7 @@ impl<H: Host> Manager<H> {
         })
     }
 
-    fn free_name(&self, name: &DomainName) -> Result<DomainName, ErrorReply> {
+    pub(super) fn free_name(&self, name: &DomainName) -> Result<DomainName, ErrorReply> {
         if self.is_taken(name) {
             let text = format!("there is a domain `{name}` already");
             return Err(ErrorReply::new(ErrorCode::NameTaken, text).hint(format!(
@@ -278,6 +276,15 @@ impl<H: Host> Manager<H> {
         let reply = build_failed(error);
         self.end_of(key, &reply);
     }
+}
+
+/// Refuses a weight that the scheduler does not know.
+pub(super) fn check_weight(weight: u32) -> Result<(), ErrorReply> {
+    if (1..=MAX_WEIGHT).contains(&weight) {
+        return Ok(());
+    }
+    let text = format!("weight {weight} is not between 1 and {MAX_WEIGHT}");
+    Err(ErrorReply::new(ErrorCode::InvalidArgument, text).hint("256 is usual"))
 }
 
 /// Whether a domain begins at once.

@@ -11,7 +11,7 @@ use crate::{
     xenstore,
 };
 use alloc::{boxed::Box, string::String, sync::Arc};
-use dom0_protocol::{Digest, DomainName, domain::DomainState, request::Start};
+use dom0_protocol::{Digest, DomainName, domain::DomainState, ending::OnEnd, request::Start};
 use hypercall_abi::control::domain::{
     DOMAIN_STATE_BUILDING, DOMAIN_STATE_CRASHED, DOMAIN_STATE_DYING, DOMAIN_STATE_PAUSED,
     DOMAIN_STATE_SHUTDOWN, DomainRecord,
@@ -36,6 +36,20 @@ pub(super) struct Config {
     pub(super) weight: u32,
     pub(super) cap_percent: u32,
     pub(super) affinity: u64,
+    pub(super) on_end: OnEnd,
+}
+
+/// How a domain has ended so far, over all its lives.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Ends {
+    /// Times that it has crashed.
+    pub(super) crashes: u32,
+    /// Times that it has powered off or rebooted.
+    pub(super) shutdowns: u32,
+    /// Lives in a row that were too short.
+    pub(super) quick: u32,
+    /// Its present life has ended, and dom0 has acted on it.
+    pub(super) seen: bool,
 }
 
 /// How far a domain is.
@@ -86,6 +100,9 @@ pub(super) struct Domain<P> {
     pub(super) asked: Option<Command>,
     /// When its present life began.
     pub(super) born: u64,
+    /// Its maximum of frames when its present life began.
+    pub(super) born_max_frames: u64,
+    pub(super) ends: Ends,
 }
 
 impl<P> Domain<P> {

@@ -1,29 +1,19 @@
-//! Pause, the ways to an end, and what becomes of a domain that has ended.
-//!
-//! A domain that powered itself off is destroyed, one that rebooted is made anew from what it was made from, one that
-//! crashed is kept, with console and figures, until somebody has looked and destroys it.
+//! Pause and the ways to an end. What becomes of a domain that has ended is in `ended`.
 
 use super::{
-    domain::{Key, Life, uuid_text},
+    domain::{Key, Life},
     host::{Host, HostError},
     manager::{Manager, Next},
     stream::{Command, Ending, Work},
     words,
 };
-use crate::{
-    builder::removal,
-    xenstore::{Operation, Path},
-};
-use alloc::{format, sync::Arc, vec::Vec};
+use crate::xenstore::{Operation, Path};
+use alloc::{format, sync::Arc};
 use dom0_protocol::{
     DomainSelector, ErrorCode, ErrorReply, Reply, StreamId, domain::DomainState, reply::Acted,
     request::Shutdown, wait::Wait,
 };
-use hypercall_abi::sched::{SHUTDOWN_POWEROFF, SHUTDOWN_REBOOT};
 
-/// A domain that reboots is made anew this long after its last start at the earliest, so that one which does nothing else
-/// leaves time to others. Nanoseconds.
-const RESTART_INTERVAL_NS: u64 = 1_000_000_000;
 /// While somebody waits for a guest, dom0 looks this often whether it is done. Nanoseconds.
 const LOOK_INTERVAL_NS: u64 = 50_000_000;
 /// Where a guest is asked to end.
@@ -130,6 +120,7 @@ impl<H: Host> Manager<H> {
             command,
             name: domain.name.clone(),
             id: domain.id.get(),
+            crashes: domain.ends.crashes,
             started,
             deadline: started.saturating_add(u64::from(timeout_ms) * 1_000_000),
         };
@@ -153,20 +144,22 @@ impl<H: Host> Manager<H> {
             })
         };
         let (gone, old) = (acted(None), ending.id);
+        let kept = acted(Some(DomainState::Shutdown));
         let Some(domain) = self.domains.get(&key) else {
             self.done(id, gone);
             return;
         };
-        if domain.id.get() != old && matches!(domain.life, Life::Started) {
-            let state = self.state_of(key).unwrap_or(DomainState::Starting);
-            let again = acted(Some(state));
-            self.done(id, again);
-            return;
-        }
-        if domain.id.get() == old && self.state_of(key) == Ok(DomainState::Crashed) {
+        if domain.ends.crashes != ending.crashes {
             let error = words::guest_gone(&domain.name)
                 .hint("it crashed: `dom0ctl show` and `dom0ctl console --log` say how");
             self.fail(id, error);
+        } else if domain.id.get() != old && matches!(domain.life, Life::Started) {
+            let state = self.state_of(key).unwrap_or(DomainState::Starting);
+            let again = acted(Some(state));
+            self.done(id, again);
+        } else if domain.ends.seen && matches!(domain.life, Life::Started) {
+            // It is kept.
+            self.done(id, kept);
         } else if now >= deadline {
             let error = self.did_not_end(key, command);
             self.fail(id, error);
@@ -217,99 +210,6 @@ impl<H: Host> Manager<H> {
                 log::error!("d{}: {SHUTDOWN_NODE}: {error}", domain.id);
             }
         }
-    }
-
-    /// Looks at all domains: one of them has ended, or more.
-    pub(super) fn look_at_ended(&mut self) {
-        let keys: Vec<Key> = self.domains.keys().copied().collect();
-        for key in keys {
-            let Some(domain) = self.domains.get(&key) else {
-                continue;
-            };
-            if !matches!(domain.life, Life::Started) {
-                continue;
-            }
-            let Ok(Some(record)) = self.record(domain.id) else {
-                continue;
-            };
-            let state = domain.state(Some(&record));
-            if !matches!(state, DomainState::Shutdown | DomainState::Crashed) {
-                continue;
-            }
-            let id = domain.id;
-            self.store.note_shutdown(id);
-            self.serve_console(key);
-            let asked = self.domains.get(&key).and_then(|domain| domain.asked);
-            match (state, record.shutdown_reason) {
-                // Who asked for the end meant it, even if a reboot was on its way.
-                (DomainState::Shutdown, SHUTDOWN_REBOOT) if asked != Some(Command::Poweroff) => {
-                    self.make_anew(key);
-                }
-                (DomainState::Shutdown, SHUTDOWN_POWEROFF | SHUTDOWN_REBOOT) => {
-                    log::info!("d{id}: powered off");
-                    let why = words::guest_gone(&domain_name(self, key));
-                    self.end_of(key, &why);
-                }
-                _ => log::warn!(
-                    "d{id}: {}, reason {}: kept",
-                    state.as_str(),
-                    record.shutdown_reason
-                ),
-            }
-        }
-    }
-
-    /// The domain asked for a reboot: its old body goes, a new one is made when it is time.
-    fn make_anew(&mut self, key: Key) {
-        if let Err(error) = self.tear_down(key) {
-            log::error!("`{}`: {error}: it stays as it is", domain_name(self, key));
-            return;
-        }
-        if let Some(domain) = self.domains.get_mut(&key) {
-            log::info!("d{}: reboots", domain.id);
-            domain.console.note("\r\n[the domain reboots]\r\n");
-            let at = domain.born.saturating_add(RESTART_INTERVAL_NS);
-            domain.life = Life::Restarting { at };
-            let why = words::guest_gone(&domain.name);
-            self.fail_streams(|work| {
-                let changing = work.changing()?;
-                (changing.key == key).then(|| why.clone())
-            });
-        }
-    }
-
-    /// Ends a domain's body: its last words are taken, rings unmapped, nodes removed, frames given back.
-    pub(super) fn tear_down(&mut self, key: Key) -> Result<(), HostError> {
-        let Some(domain) = self.domains.get(&key) else {
-            return Ok(());
-        };
-        let (id, uuid) = (domain.id, domain.uuid);
-        if matches!(domain.life, Life::Restarting { .. }) {
-            return Ok(());
-        }
-        if let Err(error) = self.host.pause(id) {
-            log::debug!("d{id}: not paused before its end: {error}");
-        }
-        self.serve_console(key);
-        self.detach_rings(key);
-        self.store.release(id);
-        if let Err(error) = self.store.apply(&removal(id, &uuid_text(&uuid))) {
-            log::error!("d{id}: xenstore nodes: {error}");
-        }
-        self.host.destroy(id)
-    }
-
-    /// Forgets a domain whose body is gone; `why` is for those who waited for something else.
-    pub(super) fn remove(&mut self, key: Key, why: &ErrorReply) {
-        self.end_terminals(key);
-        // Who asked for the end is told by `step_ending` that it has come.
-        self.fail_streams(|work| {
-            let waits_for = work
-                .creating()
-                .or(work.changing().map(|changing| changing.key));
-            (waits_for == Some(key)).then(|| why.clone())
-        });
-        self.domains.remove(&key);
     }
 
     pub(super) fn state_of(&self, key: Key) -> Result<DomainState, ErrorReply> {

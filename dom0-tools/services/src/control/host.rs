@@ -106,6 +106,16 @@ pub trait Host {
     fn pause(&mut self, domain: DomId) -> Result<(), HostError>;
     /// Takes back one pause.
     fn unpause(&mut self, domain: DomId) -> Result<(), HostError>;
+    /// Sets a domain's share of CPU time.
+    fn sched_set(
+        &mut self,
+        domain: DomId,
+        weight: u32,
+        cap_percent: u32,
+        affinity: u64,
+    ) -> Result<(), HostError>;
+    /// Sets how many frames a domain may ever have.
+    fn set_max(&mut self, domain: DomId, frames: u64) -> Result<(), HostError>;
     /// Gives a domain zeroed frames for these PFNs; puts the frames' numbers in the list and gives how many it got.
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize;
     /// Fills frames of a domain that is being built; `data` is as many whole pages.

@@ -4,6 +4,7 @@ use super::{
     domain::{Domain, Key, Life},
     files::{Content, Files, digest_of},
     host::{Host, HostError, LocalPort, Ring},
+    moving::Moving,
     stream::Stream,
     words,
 };
@@ -59,6 +60,7 @@ pub struct Manager<H: Host> {
     pub(super) files: Files,
     pub(super) demo: (Content, Digest),
     pub(super) version: &'static str,
+    pub(super) moves: Vec<Moving>,
     pub(super) power_off: Option<PowerOff>,
     pub(super) decoder: Decoder,
     next_key: u64,
@@ -99,6 +101,7 @@ impl<H: Host> Manager<H> {
             files: Files::new(setup.store_bytes),
             demo: (Arc::new(setup.demo), digest),
             version: setup.version,
+            moves: Vec::new(),
             power_off: None,
             decoder: Decoder::new(),
             next_key: 0,
@@ -140,6 +143,7 @@ impl<H: Host> Manager<H> {
             self.look_at_ended();
         }
         self.step_lives(&mut next);
+        self.step_moves(&mut next);
         let streams: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in streams {
             self.step_stream(id, &mut next);
@@ -267,7 +271,7 @@ impl<H: Host> Manager<H> {
     /// The state of the machine for admission.
     pub(super) fn ledger(&self) -> Result<Ledger, HostError> {
         let host = self.host.host_info()?;
-        let mut promised = 0_u64;
+        let mut promised = self.kept_by_moves()?;
         for domain in self.domains.values() {
             promised = promised.saturating_add(self.promised_to(domain)?);
         }

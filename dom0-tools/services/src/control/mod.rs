@@ -5,25 +5,32 @@
 //! when it wants to be called again. Nothing in it waits, so no client and no guest holds up another.
 //!
 //! * `host`: what is needed of the machine; * `session`: frames to requests, streams and their ends;
-//! * `query`: questions; `create`, `start`: a domain's way to its first instruction; `change`: memory and vCPUs;
-//!   `ending`: pause to destroy, and what becomes of a domain that has ended; `terminal`: consoles and the log;
-//!   `upload`, `files`: what domains are made of;
+//! * `query`: questions; `create`, `start`: a domain's way to its first instruction; `change`: memory and vCPUs; `moving`: memory
+//!   between domains;
+//!   `settings`: shares, maximum, name; `ending`: pause to destroy; `ended`: what becomes of a domain that has ended;
+//!   `waiting`: for a state, or for a guest to take a key; `terminal`: consoles and the log; `upload`, `files`: what
+//!   domains are made of;
 //! * `domain`: what dom0 knows of one; `words`: refusals as errors for people and programs.
 
 mod change;
+mod claims;
 mod create;
 mod domain;
+mod ended;
 mod ending;
 mod files;
 mod host;
 mod manager;
+mod moving;
 mod query;
 mod session;
+mod settings;
 mod size;
 mod start;
 mod stream;
 mod terminal;
 mod upload;
+mod waiting;
 mod words;
 
 pub use host::{Attached, Host, HostError, Interfaces, LocalPort, Ring};

@@ -120,7 +120,7 @@ impl<H: Host> Manager<H> {
         if let Some(id) = DomId::new(record.id) {
             for vcpu in 0..record.max_vcpus {
                 if let Ok(info) = self.host.vcpu_info(id, vcpu) {
-                    detail.vcpu.push(vcpu_line(&info));
+                    detail.vcpu.push(vcpu_line(&info, &detail.cpus));
                 }
             }
         }
@@ -175,6 +175,7 @@ impl<H: Host> Manager<H> {
         detail.ramdisk.clone_from(&domain.config.ramdisk_label);
         detail.cmdline = String::from(domain.config.recipe.cmdline());
         detail.minimum_memory_bytes = self.guest_minimum(domain).map(bytes_of);
+        detail.on_end = Some(domain.config.on_end);
         detail.balloon_driver = driver(super::change::MEMORY_TARGET);
         detail.vcpu_driver = driver(super::change::CPU_DIRECTORY);
     }
@@ -213,9 +214,7 @@ fn detail_of(record: &HostRecord) -> DomainDetail {
         uuid: uuid_text(&record.uuid),
         weight: record.weight,
         cap_percent: record.cap_percent,
-        cpus: (0..64)
-            .filter(|cpu| record.affinity >> cpu & 1 != 0)
-            .collect(),
+        cpus: cpus_of(record.affinity, 64),
         overhead_bytes: bytes_of(record.overhead_frames.saturating_add(record.shared_frames)),
         hypercalls: record.hypercalls,
         faults: record.faults,
@@ -223,6 +222,13 @@ fn detail_of(record: &HostRecord) -> DomainDetail {
         crash: crash_of(record),
         ..empty_detail()
     }
+}
+
+/// The CPUs of a mask, of the first `cpus`.
+pub(super) fn cpus_of(mask: u64, cpus: u32) -> Vec<u32> {
+    (0..cpus.min(64))
+        .filter(|cpu| mask >> cpu & 1 != 0)
+        .collect()
 }
 
 fn empty_detail() -> DomainDetail {
@@ -241,6 +247,7 @@ fn empty_detail() -> DomainDetail {
         overhead_bytes: 0,
         hypercalls: 0,
         faults: 0,
+        on_end: None,
         shutdown_reason: None,
         crash: None,
         vcpu: Vec::new(),
@@ -279,7 +286,7 @@ fn crash_of(record: &HostRecord) -> Option<CrashRecord> {
     })
 }
 
-fn vcpu_line(info: &HostVcpu) -> VcpuRecord {
+fn vcpu_line(info: &HostVcpu, affinity: &[u32]) -> VcpuRecord {
     let [_, runnable, blocked, _] = info.runstate_ns;
     VcpuRecord {
         vcpu: info.vcpu,
@@ -291,6 +298,7 @@ fn vcpu_line(info: &HostVcpu) -> VcpuRecord {
             _ => VcpuState::Down,
         },
         cpu: (info.pcpu != VCPU_ON_NO_CPU).then_some(info.pcpu),
+        affinity: affinity.to_vec(),
         cpu_time_ns: info.cpu_time_ns,
         ready_time_ns: runnable,
         blocked_time_ns: blocked,

@@ -144,6 +144,15 @@ impl<H: Host> Manager<H> {
             Request::Shutdown(wish) => return self.shutdown(id, &wish),
             Request::Reboot(wish) => return self.reboot(id, &wish),
             Request::Console(wish) => return self.open_console(id, &wish),
+            Request::Counters(_) => {
+                return Err(ErrorReply::new(ErrorCode::UnknownRequest, "unknown request number 23"));
+            }
+            Request::Move(wish) => return self.begin_move(id, &wish),
+            Request::Sched(wish) => self.sched(&wish)?,
+            Request::MaxMemory(wish) => self.max_memory(&wish)?,
+            Request::Rename(wish) => self.rename(wish)?,
+            Request::Sysrq(wish) => return self.sysrq(id, &wish),
+            Request::Wait(wish) => return self.wait_for(id, &wish),
         };
         self.done(id, reply);
         Ok(())
@@ -179,7 +188,12 @@ impl<H: Host> Manager<H> {
                 // At once: the client may close the stream in the same breath.
                 self.pass_input(id);
             }
-            Work::Creating { .. } | Work::Changing(_) | Work::Ending(_) | Work::Log { .. } => {
+            Work::Creating { .. }
+            | Work::Changing(_)
+            | Work::Ending(_)
+            | Work::Waiting(_)
+            | Work::Moving { .. }
+            | Work::Log { .. } => {
                 self.break_stream(id, "this request takes no data");
             }
         }
@@ -193,9 +207,10 @@ impl<H: Host> Manager<H> {
         match stream.work {
             Work::Changing(_) => self.step_change(id, next),
             Work::Ending(_) => self.step_ending(id, next),
+            Work::Waiting(_) => self.step_waiting(id, next),
             Work::Terminal(_) => self.step_terminal(id),
             Work::Log { .. } => self.step_log(id),
-            Work::Creating { .. } | Work::Upload(_) => {}
+            Work::Creating { .. } | Work::Upload(_) | Work::Moving { .. } => {}
         }
     }
 

@@ -105,6 +105,8 @@ impl<H: Host> Manager<H> {
                     domain.id = id;
                     domain.born = now;
                     domain.asked = None;
+                    domain.born_max_frames = config.max_frames;
+                    domain.ends.seen = false;
                     domain.memory.set(config.frames);
                     domain.vcpus.set(u64::from(config.vcpus));
                     domain.life = Life::Building {

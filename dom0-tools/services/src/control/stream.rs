@@ -1,9 +1,12 @@
 //! What goes on behind an open stream until its last frame.
 
-use super::{domain::Key, files::Arriving};
+use super::{
+    domain::{Ends, Key},
+    files::Arriving,
+};
 use crate::{console::Cursor, resources::Change};
 use alloc::vec::Vec;
-use dom0_protocol::{DomainName, credit::Receiver, wait::Otherwise};
+use dom0_protocol::{DomainName, credit::Receiver, ending::Awaited, wait::Otherwise};
 
 /// Room for a file on its way.
 pub(super) const UPLOAD_WINDOW: u32 = 2 << 20;
@@ -26,6 +29,10 @@ pub(super) enum Work {
     Changing(Changing),
     /// A guest is to end.
     Ending(Ending),
+    /// Memory goes from one domain to another; the move itself is in the manager.
+    Moving { serial: u64 },
+    /// A domain is to be in a state.
+    Waiting(Waiting),
     /// A console is attached, or its scroll-back read.
     Terminal(Terminal),
     /// The log is read.
@@ -97,8 +104,30 @@ pub(super) struct Ending {
     pub(super) command: Command,
     pub(super) name: DomainName,
     pub(super) id: u16,
+    /// How often the domain had crashed when it was asked.
+    pub(super) crashes: u32,
     pub(super) started: u64,
     pub(super) deadline: u64,
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Hope {
+    /// A state, or an end.
+    State(Awaited),
+    /// That the guest takes the key that was sent to it.
+    KeyTaken,
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) key: Key,
+    pub(super) hope: Hope,
+    /// The domain's ends when the waiting began.
+    pub(super) ends: Ends,
+    pub(super) started: u64,
+    /// None is for ever.
+    pub(super) deadline: Option<u64>,
 }
 
 #[derive(Debug)]

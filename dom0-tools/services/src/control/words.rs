@@ -70,7 +70,7 @@ pub(super) fn refusal(refusal: &Refusal) -> ErrorReply {
                 Size(maximum)
             );
             ErrorReply::new(ErrorCode::OverMaximum, text)
-                .hint("the maximum is set when a domain is created, by --max-memory")
+                .hint("`dom0ctl max-memory` raises the maximum, for kernels that can take it")
                 .amounts(Unit::Bytes, wanted, maximum)
         }
         Refusal::BelowMinimum { wanted, minimum } => {

@@ -296,6 +296,24 @@ impl Host for FakeHost {
         Ok(())
     }
 
+    fn sched_set(
+        &mut self,
+        domain: DomId,
+        weight: u32,
+        cap_percent: u32,
+        affinity: u64,
+    ) -> Result<(), HostError> {
+        let mut state = self.state.borrow_mut();
+        let wish = &mut state.body(domain)?.wish;
+        (wish.weight, wish.cap_percent, wish.affinity) = (weight, cap_percent, affinity);
+        Ok(())
+    }
+
+    fn set_max(&mut self, domain: DomId, frames: u64) -> Result<(), HostError> {
+        self.state.borrow_mut().body(domain)?.max_frames = frames;
+        Ok(())
+    }
+
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize {
         let mut state = self.state.borrow_mut();
         let wanted = u64::try_from(list.len()).unwrap();

@@ -281,6 +281,25 @@ impl Host for FakeHost {
         Ok(())
     }
 
+    fn sched_set(
+        &mut self,
+        domain: DomId,
+        weight: u32,
+        cap_percent: u32,
+        affinity: u64,
+    ) -> Result<(), HostError> {
+        let record = &mut self.known("sched_set", domain)?.record;
+        record.weight = weight;
+        record.cap_percent = cap_percent;
+        record.affinity = if affinity == 0 { 3 } else { affinity & 3 };
+        Ok(())
+    }
+
+    fn set_max(&mut self, domain: DomId, frames: u64) -> Result<(), HostError> {
+        self.known("set_max", domain)?.record.max_frames = frames;
+        Ok(())
+    }
+
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize {
         if self.point("populate").is_err() {
             return 0;

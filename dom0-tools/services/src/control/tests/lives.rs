@@ -15,7 +15,7 @@ use hypercall_abi::{
 
 const SECOND: u64 = 1_000_000_000;
 
-fn ends(bench: &mut Bench, id: u16, state: u32, reason: u32) {
+pub(super) fn ends(bench: &mut Bench, id: u16, state: u32, reason: u32) {
     let record = &mut bench.host().domain(id).record;
     record.state = state;
     record.shutdown_reason = reason;

@@ -3,8 +3,11 @@
 mod building;
 mod changes;
 mod consoles;
+mod ends;
 mod lives;
+mod moves;
 mod sessions;
+mod settings;
 
 use super::{
     Manager, Setup,
@@ -15,6 +18,7 @@ use dom0_protocol::{
     ClientMessage, DomainName, DomainSelector, ErrorCode, ErrorReply, Hello, Reply, Request,
     ServerMessage, StreamId,
     domain::{DomainRecord, DomainState},
+    ending::OnEnd,
     request::{Create, Execution, KernelSource, Start},
 };
 
@@ -174,6 +178,7 @@ pub(super) fn wish(name: &str) -> Create {
         cap_percent: 0,
         affinity: 0,
         start: Start::Running,
+        on_end: OnEnd::default(),
         execution: Execution::Real,
     }
 }
