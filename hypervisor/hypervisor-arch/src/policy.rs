@@ -22,6 +22,11 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
+    /// Tells that the guest has made a 64-bit `syscall`, and gives what this CPU is to do.
+    pub(crate) fn syscall(&mut self) -> Next {
+        self.cpu.syscall(self.hypervisor)
+    }
+
     /// Tells what has happened on this CPU, and gives what it is to do.
     pub(crate) fn enter(&mut self, entry: Entry) -> Next {
         self.cpu.enter(self.hypervisor, entry)

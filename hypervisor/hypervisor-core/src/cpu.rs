@@ -13,11 +13,10 @@ use crate::domain::{Domain, DomainCounters};
 use crate::effects::Effects;
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
 use crate::event::{self, Virq};
-use crate::hypervisor::Hypervisor;
+use crate::hypervisor::{CpuRecord, Hypervisor};
 use crate::ids::{Nanos, PhysCpu, VcpuId};
 use crate::machine::{DeviceLine, Machine};
 use crate::sync::{Held, Ordering};
-use crate::vcpu::context::{is_canonical, selector};
 use crate::vcpu::{VcpuState, deliver, trap};
 use crate::{caller::Caller, dispatch, time};
 
@@ -73,6 +72,9 @@ impl<M: Machine> Cpu<M> {
     /// Handles an entry and says what the CPU does next.
     pub fn enter(&mut self, hv: &Hypervisor<M>, entry: Entry) -> Next {
         let mut effects = Effects::new();
+        if entry == Entry::Syscall {
+            return self.syscall(hv);
+        }
         if self.current.is_none() {
             self.end_idle(hv);
         }
@@ -83,6 +85,23 @@ impl<M: Machine> Cpu<M> {
             self.interrupt(hv, interrupt, &mut effects);
         } else if let Some(mut caller) = self.caller(hv, effects) {
             match guest_entry(&mut caller, entry) {
+                Ok(()) if is_quiet(&caller) => return Next::Guest(caller.state.exit),
+                Ok(()) => {}
+                Err(reason) => crash::crash(&mut caller, reason),
+            }
+            effects = caller.effects;
+        }
+        self.leave(hv, effects)
+    }
+
+    /// [`Self::enter`] with [`Entry::Syscall`], the entry that all hypercalls and system calls of guests come by.
+    #[inline]
+    pub fn syscall(&mut self, hv: &Hypervisor<M>) -> Next {
+        let mut effects = Effects::new();
+        if let Some(mut caller) = self.caller(hv, Effects::new()) {
+            caller.state.exit = ExitPath::Sysret;
+            match dispatch::syscall(&mut caller) {
+                Ok(()) if is_quiet(&caller) => return Next::Guest(caller.state.exit),
                 Ok(()) => {}
                 Err(reason) => crash::crash(&mut caller, reason),
             }
@@ -132,6 +151,7 @@ impl<M: Machine> Cpu<M> {
     ///
     /// What other CPUs ask of this one is answered [`MOST_ANSWERS`] times at most: who asks kicks too, and that interrupt
     /// brings the CPU back here with the question still open. So a guest cannot hold it here by asking.
+    #[inline(never)]
     fn leave(&mut self, hv: &Hypervisor<M>, mut effects: Effects) -> Next {
         let mut answers = 0;
         loop {
@@ -158,7 +178,7 @@ impl<M: Machine> Cpu<M> {
                 return self.begin_idle(hv);
             };
             match deliver_pending(&mut caller) {
-                Ok(false) => return Next::Guest(exit_path(caller.state)),
+                Ok(false) => return Next::Guest(caller.state.exit),
                 Ok(true) => {}
                 Err(reason) => crash::crash(&mut caller, reason),
             }
@@ -170,10 +190,7 @@ impl<M: Machine> Cpu<M> {
 /// What the guest itself brought the CPU in for.
 fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(), CrashReason> {
     match entry {
-        Entry::Syscall => {
-            caller.state.exit = ExitPath::Sysret;
-            dispatch::syscall(caller)
-        }
+        Entry::Interrupt(_) | Entry::Syscall => Ok(()),
         Entry::Syscall32 => deliver::syscall32(caller),
         Entry::Sysenter => deliver::sysenter(caller),
         Entry::Exception { vector, error, cr2 } => {
@@ -185,7 +202,6 @@ fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(
             caller.state.exit = ExitPath::Iret;
             trap::exit_fault(caller, vector, error, cr2)
         }
-        Entry::Interrupt(_) => Ok(()),
     }
 }
 
@@ -207,15 +223,15 @@ fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, Crash
     Ok(false)
 }
 
-/// SYSRET loads RIP from RCX with the hypervisor's rights on some CPUs: only ever a canonical one, and flat selectors.
-fn exit_path(state: &VcpuState) -> ExitPath {
-    let registers = &state.registers;
-    let flat = registers.cs == selector::CODE64 && registers.ss == selector::DATA;
-    if state.exit == ExitPath::Sysret && flat && is_canonical(registers.rip) {
-        ExitPath::Sysret
-    } else {
-        ExitPath::Iret
-    }
+/// Whether the exit loop would find nothing to do.
+fn is_quiet<M: Machine>(caller: &Caller<'_, M>) -> bool {
+    let asked = |record: &CpuRecord| record.reschedule_asked();
+    caller.effects.is_none()
+        && !caller.hv.has_log_news()
+        && !caller.hv.cpu(caller.cpu).is_some_and(asked)
+        && !caller.state.segments.load_failed
+        && !caller.vcpu.nmi_pending()
+        && !caller.vcpu.upcall_due(caller.machine())
 }
 
 #[cfg(test)]

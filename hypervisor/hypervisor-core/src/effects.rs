@@ -51,6 +51,12 @@ impl Effects {
         self.rearm
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.kick.is_empty() && !self.reschedule && !self.rearm
+    }
+
     /// Does what is for other CPUs. `here` is this CPU, which needs no kick.
     pub fn run<M: Machine>(&mut self, machine: &M, here: PhysCpu) {
         let kick = core::mem::take(&mut self.kick).without(here);

@@ -238,12 +238,15 @@ impl<M: Machine> Hypervisor<M> {
         self.cpus.get(cpu.index())
     }
 
-    /// Whether there is something in the log that dom0 was not told of; it is being told then. Asked at every exit, so the common
-    /// answer costs two loads.
+    /// Whether there is something in the log that dom0 was not told of. Asked at every exit.
+    pub(crate) fn has_log_news(&self) -> bool {
+        self.told_of_log.load(Ordering::Relaxed) != console::writes()
+    }
+
+    /// As [`Self::has_log_news`]; dom0 is being told then.
     pub(crate) fn take_log_news(&self) -> bool {
         let writes = console::writes();
-        self.told_of_log.load(Ordering::Relaxed) != writes
-            && self.told_of_log.swap(writes, Ordering::Relaxed) != writes
+        self.has_log_news() && self.told_of_log.swap(writes, Ordering::Relaxed) != writes
     }
 
     /// Makes `cpu` choose anew who runs.

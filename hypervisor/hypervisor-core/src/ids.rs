@@ -298,7 +298,12 @@ impl CpuSet {
 
     /// Its CPUs, ascending.
     pub fn iter(self) -> impl Iterator<Item = PhysCpu> {
-        (0..64_u8).map(PhysCpu).filter(move |&c| self.contains(c))
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let lowest = u8::try_from(left.trailing_zeros()).ok()?;
+            left &= left.checked_sub(1)?;
+            Some(PhysCpu(lowest))
+        })
     }
 }
 

@@ -145,7 +145,10 @@ impl<H: Host> Manager<H> {
             Request::Reboot(wish) => return self.reboot(id, &wish),
             Request::Console(wish) => return self.open_console(id, &wish),
             Request::Counters(_) => {
-                return Err(ErrorReply::new(ErrorCode::UnknownRequest, "unknown request number 23"));
+                return Err(ErrorReply::new(
+                    ErrorCode::UnknownRequest,
+                    "unknown request number 23",
+                ));
             }
             Request::Move(wish) => return self.begin_move(id, &wish),
             Request::Sched(wish) => self.sched(&wish)?,

@@ -47,7 +47,7 @@ impl Inventory {
             .copied()
             .map(frames)
             .collect();
-        pool::split_off(ranges);
+        pool::split_off(&ranges);
 
         let devices = [apic::REGISTERS, IO_APIC].map(|start| PhysRange::with_length(start, PAGE));
         let withheld = map

@@ -88,7 +88,7 @@ extern "sysv64" fn boot_main(start_info: u64) -> ! {
     devices::start(devices);
     let apic = PhysRange::with_length(apic::REGISTERS, PAGE);
     tables.map(&mut free, apic::MAPPED, apic, Rights::Device);
-    percpu::map_area(&mut tables, &mut free, 0, frame::guest_entry_address());
+    percpu::map_area(&mut tables, &mut free, 0, frame::entry_addresses());
 
     // SAFETY: only the boot CPU runs.
     unsafe {
@@ -282,7 +282,7 @@ fn start_cpus(boot: &mut Handover) -> bool {
             &mut boot.tables,
             &mut boot.free,
             index,
-            frame::guest_entry_address(),
+            frame::entry_addresses(),
         );
     }
     let trampoline = smp::trampoline_tables(&boot.tables, &mut boot.free);

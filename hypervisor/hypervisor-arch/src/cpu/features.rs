@@ -43,22 +43,25 @@ impl fmt::Display for Features {
 
 static FEATURES: Once<Features> = Once::new();
 
-/// Set where SMAP harms guests.
-static SMAP_FORBIDDEN: AtomicBool = AtomicBool::new(false);
+/// Whether SMAP is in use: where the CPU has it and it harms no guest.
+static SMAP: AtomicBool = AtomicBool::new(false);
 
 /// The features, without those that have been forbidden; [`detect`] has been called.
 pub(crate) fn get() -> Features {
-    let features = *FEATURES.get().expect("boot detects features first");
-    if SMAP_FORBIDDEN.load(Ordering::Relaxed) {
-        features.without_smap()
-    } else {
-        features
+    Features {
+        smap: smap(),
+        ..*FEATURES.get().expect("boot detects features first")
     }
 }
 
 /// Does without SMAP from now on.
 pub(crate) fn forbid_smap() {
-    SMAP_FORBIDDEN.store(true, Ordering::Relaxed);
+    SMAP.store(false, Ordering::Relaxed);
+}
+
+/// Whether SMAP is in use: asked at every entry.
+pub(crate) fn smap() -> bool {
+    SMAP.load(Ordering::Relaxed)
 }
 
 impl Features {
@@ -73,7 +76,7 @@ impl Features {
 
 /// Asks the CPU. Panics where something is missing that Paravane cannot do without.
 pub(crate) fn detect() -> Features {
-    *FEATURES.call_once(|| {
+    let features = *FEATURES.call_once(|| {
         let cpuid = CpuId::with_cpuid_reader(CpuIdReaderNative);
         let basic = cpuid.get_feature_info();
         let extended = cpuid.get_extended_feature_info();
@@ -88,7 +91,9 @@ pub(crate) fn detect() -> Features {
             rdtscp: bit(processor.as_ref().map(|p| p.has_rdtscp())),
             sysenter: bit(basic.as_ref().map(|b| b.has_sysenter_sysexit())),
         }
-    })
+    });
+    SMAP.store(features.smap, Ordering::Relaxed);
+    features
 }
 
 /// Sets NX, without which our tables cannot be loaded.

@@ -25,7 +25,9 @@ pub(crate) struct CpuLocal {
     pub(crate) guest_rsp: Cell<u64>,
     /// End of the running vCPU's register frame: the stack of the syscall stub.
     pub(crate) frame_end: Cell<u64>,
-    /// Where the syscall stub goes on: its page has no other way to the image.
+    /// Where the stub page goes on behind `syscall`: it has no other way to the image.
+    pub(crate) syscall_entry: u64,
+    /// Where it goes on behind the others.
     pub(crate) guest_entry: u64,
     /// Top of the stack on which the hypervisor works.
     pub(crate) host_stack: u64,
@@ -147,12 +149,12 @@ pub(crate) fn id_of(index: usize) -> PhysCpu {
     number.expect("there are fewer CPUs than policy can name")
 }
 
-/// Maps and fills the area of the CPU with this index. `guest_entry` is where its syscall stub goes on.
+/// Maps and fills the area of the CPU with this index. `entries` is where its stub page goes on.
 pub(crate) fn map_area(
     tables: &mut OwnTables,
     free: &mut FreeMemory,
     index: usize,
-    guest_entry: u64,
+    [syscall_entry, guest_entry]: [u64; 2],
 ) {
     assert!(index < MAX_CPUS, "no more CPUs than areas");
     let stub = PhysRange::with_length(msr::stub_frame(), PAGE);
@@ -190,6 +192,7 @@ pub(crate) fn map_area(
     let local = CpuLocal {
         guest_rsp: Cell::new(0),
         frame_end: Cell::new(0),
+        syscall_entry,
         guest_entry,
         host_stack: stack_top(index),
         index,

@@ -39,6 +39,7 @@ global_asm!(
     local = const LOCAL_FROM_STUB,
     guest_rsp = const offset_of!(CpuLocal, guest_rsp),
     frame_end = const offset_of!(CpuLocal, frame_end),
+    syscall_entry = const offset_of!(CpuLocal, syscall_entry),
     guest_entry = const offset_of!(CpuLocal, guest_entry),
     user_data = const gdt::USER_DATA,
     user_code = const gdt::USER_CODE,
@@ -54,6 +55,7 @@ global_asm!(
     frame_error = const offset_of!(Registers, error_and_vector),
     host_stack = const HOST_STACK,
     on_guest = sym from_guest::on_guest,
+    on_syscall = sym from_guest::on_syscall,
     on_host = sym from_host::on_host,
     on_again = sym from_guest::on_again,
     on_own_stack = sym from_host::on_own_stack,
@@ -101,12 +103,16 @@ pub(crate) struct Exit {
 
 unsafe extern "C" {
     static guest_entry: u8;
+    static syscall_entry: u8;
     static exit_iret: u8;
 }
 
-/// Where the syscall stub goes on.
-pub(crate) fn guest_entry_address() -> u64 {
-    (&raw const guest_entry).addr() as u64
+/// Where the stub page goes on: behind `syscall`, and behind the others.
+pub(crate) fn entry_addresses() -> [u64; 2] {
+    [
+        (&raw const syscall_entry).addr() as u64,
+        (&raw const guest_entry).addr() as u64,
+    ]
 }
 
 /// The one instruction at which a fault in ring 0 is the guest's.

@@ -7,7 +7,7 @@ use crate::entry::{idle, probe};
 use crate::tsc;
 use core::arch::asm;
 use hypervisor_core::entry::{Entry, ExitPath, Interrupt, Next};
-use hypervisor_core::vcpu::context::{is_canonical, selector};
+use hypervisor_core::vcpu::context::is_canonical;
 use x86_64::registers::control::Cr2;
 
 const DEBUG: u32 = 1;
@@ -30,7 +30,6 @@ pub(super) extern "sysv64" fn on_guest(registers: &Registers) -> Exit {
         probe::finish(vector);
     }
     let entry = match vector {
-        frame::SYSCALL => Entry::Syscall,
         frame::SYSCALL32 => Entry::Syscall32,
         frame::SYSENTER => Entry::Sysenter,
         0..EXCEPTIONS => Entry::Exception {
@@ -44,6 +43,15 @@ pub(super) extern "sysv64" fn on_guest(registers: &Registers) -> Exit {
         },
     };
     run(local, entry)
+}
+
+/// Called by `trap.s` for `syscall` of 64-bit code, on the empty host stack: the shortest way in and out.
+pub(super) extern "sysv64" fn on_syscall() -> Exit {
+    let local = percpu::local();
+    forbid_guest_access();
+    let policy = local.policy().expect("guests run after boot");
+    let next = policy.syscall();
+    go_on(local, next)
 }
 
 /// Called by `trap.s` on the empty host stack, for an entry that was noted in `CpuLocal::again`.
@@ -77,34 +85,45 @@ pub(super) fn take_over(registers: &Registers) -> u64 {
     local.host_stack
 }
 
-/// Tells the policy, again and again while there is something to tell, and gives what it wants to run.
-fn run(local: &CpuLocal, first: Entry) -> Exit {
-    let mut entry = first;
-    loop {
-        let policy = local.policy().expect("guests run after boot");
-        let next = policy.enter(entry);
-        // What came meanwhile is told before the guest goes on.
-        if let Some(interrupt) = idle::take_pending(local) {
-            entry = Entry::Interrupt(interrupt);
-            continue;
-        }
-        match next {
-            Next::Guest(path) => return resume(local, path),
-            Next::Idle => entry = Entry::Interrupt(idle::wait(local)),
-        }
+/// Tells the policy, and gives what it wants to run.
+fn run(local: &CpuLocal, entry: Entry) -> Exit {
+    let policy = local.policy().expect("guests run after boot");
+    let next = policy.enter(entry);
+    go_on(local, next)
+}
+
+/// What the policy wants to run, when everything has been told that came meanwhile.
+fn go_on(local: &CpuLocal, next: Next) -> Exit {
+    match next {
+        Next::Guest(path) if !idle::has_pending(local) => resume(local, path),
+        Next::Guest(_) | Next::Idle => go_on_later(local, next),
     }
 }
 
-/// The way back to the running vCPU. SYSRET is taken only where it cannot fault and gives what the registers say.
+/// As [`go_on`], where there is something to tell or nothing to run.
+#[cold]
+fn go_on_later(local: &CpuLocal, mut next: Next) -> Exit {
+    loop {
+        let interrupt = match (idle::take_pending(local), next) {
+            (Some(interrupt), _) => interrupt,
+            (None, Next::Guest(path)) => return resume(local, path),
+            (None, Next::Idle) => idle::wait(local),
+        };
+        let policy = local.policy().expect("guests run after boot");
+        next = policy.enter(Entry::Interrupt(interrupt));
+    }
+}
+
+/// The way back to the running vCPU. The policy asks for SYSRET where the selectors are those that it loads; that it
+/// cannot fault in ring 0 is seen to here.
 fn resume(local: &CpuLocal, path: ExitPath) -> Exit {
     let saved = local.frame_end.get() - size_of::<Registers>() as u64;
     let registers = saved as *const Registers;
     // SAFETY: `switch_in` has set this to the registers of the vCPU that runs here.
-    let Registers { rip, cs, ss, .. } = unsafe { *registers };
-    let can = is_canonical(rip) && cs == selector::CODE64 && ss == selector::DATA;
+    let rip = unsafe { (*registers).rip };
     Exit {
         registers,
-        sysret: u64::from(path == ExitPath::Sysret && can),
+        sysret: u64::from(path == ExitPath::Sysret && is_canonical(rip)),
     }
 }
 
@@ -133,7 +152,7 @@ fn interrupt(vector: u8) -> Option<Interrupt> {
 
 /// The guest's AC flag must not lift SMAP for us.
 fn forbid_guest_access() {
-    if features::get().smap {
+    if features::smap() {
         // SAFETY: the CPU has SMAP.
         unsafe { asm!("clac", options(nomem, nostack)) };
     }

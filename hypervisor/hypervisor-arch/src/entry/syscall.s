@@ -2,7 +2,7 @@
 #
 # Nothing is known but RIP, and RSP is still the guest's: the CPU's own data is found relative to this page, {local}
 # bytes away. The registers that the instruction destroys or does not save become a frame like that of a trap, at the end
-# of the running vCPU's registers; the rest is `guest_entry` in trap.s. Interrupts are off. NMI, #MC and #DB may
+# of the running vCPU's registers; the rest is `syscall_entry` and `guest_entry` in trap.s. Interrupts are off. NMI, #MC and #DB may
 # come at any instruction here; they have stacks of their own.
 
 .section .stub_page, "ax", @progbits
@@ -21,7 +21,7 @@ stub_syscall:
     push    rcx
     push    0
     mov     dword ptr [rsp + 4], {syscall_vector}
-    jmp     qword ptr [rip + stub_page + {local} + {guest_entry}]
+    jmp     qword ptr [rip + stub_page + {local} + {syscall_entry}]
 
     .balign 16
 stub_syscall32:

@@ -78,6 +78,16 @@ guest_entry:
     # rax = registers of the vCPU to run, rdx = 1 for SYSRET
     jmp     exit_to_guest
 
+# The same for `syscall`, which says by itself what it is.
+.globl syscall_entry
+.type syscall_entry, @function
+syscall_entry:
+    save_registers
+    mov     rsp, [rsp + {host_stack}]
+    xor     ebp, ebp
+    call    {on_syscall}
+    jmp     exit_to_guest
+
 .type trap_from_host, @function
 trap_from_host:
     save_registers

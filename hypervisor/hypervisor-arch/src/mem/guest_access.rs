@@ -40,7 +40,7 @@ fn outcome(start: u64, length: usize, missed: usize) -> Result<(), GuestFault> {
 /// # Safety
 /// Whatever of the two ranges is not guest memory must be mapped, and ours to read or write.
 unsafe fn copy(target: *mut u8, source: *const u8, length: usize) -> usize {
-    let smap = features::get().smap;
+    let smap = features::smap();
     if smap {
         // SAFETY: the CPU has SMAP; AC is cleared below.
         unsafe { asm!("stac", options(nomem, nostack)) };

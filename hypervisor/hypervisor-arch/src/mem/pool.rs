@@ -5,7 +5,7 @@
 
 use crate::boot::memory_map::PhysRange;
 use crate::mem::layout::{PAGE, direct};
-use arrayvec::ArrayVec;
+use alloc::vec::Vec;
 use core::arch::asm;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 use hypervisor_core::ids::Mfn;
@@ -14,12 +14,32 @@ use spin::Once;
 /// Most ranges of the pool.
 pub(crate) const MAX_RANGES: usize = 32;
 
-static POOL: Once<ArrayVec<PhysRange, MAX_RANGES>> = Once::new();
+/// The pool: bit n of the whole is frame n, so that one look tells, wherever the frame lies.
+struct Pool(Vec<u64>);
+
+static POOL: Once<Pool> = Once::new();
+
+impl Pool {
+    fn new(ranges: &[PhysRange]) -> Self {
+        let frames = |range: &PhysRange| range.start / PAGE..range.end / PAGE;
+        let end = ranges.iter().map(|range| frames(range).end).max();
+        let mut words = alloc::vec![0; end.unwrap_or(0).div_ceil(64) as usize];
+        for frame in ranges.iter().flat_map(frames) {
+            words[(frame / 64) as usize] |= 1 << (frame % 64);
+        }
+        Self(words)
+    }
+
+    fn has(&self, frame: Mfn) -> bool {
+        let word = self.0.get((frame.get() / 64) as usize);
+        word.is_some_and(|word| word >> (frame.get() % 64) & 1 != 0)
+    }
+}
 
 /// Makes these ranges, of whole frames, the pool. The boot modules are among them: they are read as slices until the policy
 /// is told of their frames, and never after.
-pub(crate) fn split_off(ranges: ArrayVec<PhysRange, MAX_RANGES>) {
-    POOL.call_once(|| ranges);
+pub(crate) fn split_off(ranges: &[PhysRange]) {
+    POOL.call_once(|| Pool::new(ranges));
 }
 
 /// Address of `length` bytes at `offset` of a frame.
@@ -31,14 +51,9 @@ fn bytes(frame: Mfn, offset: usize, length: usize) -> *mut u8 {
             .is_some_and(|end| end <= PAGE),
         "beyond the frame's end"
     );
-    let start = frame.address();
-    let is_in_pool = POOL.get().is_some_and(|ranges| {
-        ranges
-            .iter()
-            .any(|range| start >= range.start && start < range.end)
-    });
+    let is_in_pool = POOL.get().is_some_and(|pool| pool.has(frame));
     assert!(is_in_pool, "frame {frame} is not in the pool");
-    (direct(start) + offset) as *mut u8
+    (direct(frame.address()) + offset) as *mut u8
 }
 
 /// An aligned word of a frame.

@@ -15,6 +15,7 @@ use crate::{assist, console, control, event, multicall, physdev, sched, vcpu, ve
 /// Answers that never change.
 macro_rules! refused {
     ($($name:ident: $error:ident;)*) => {$(
+        #[inline(never)]
         pub(super) fn $name<M: Machine>(_: &mut Caller<'_, M>, _: &mut Arguments) -> Outcome {
             Outcome::Refused(Errno::$error)
         }
@@ -35,6 +36,7 @@ refused! {
 /// Handlers that take no more than the arguments as they are.
 macro_rules! plain {
     ($($name:ident = $handler:path;)*) => {$(
+        #[inline(never)]
         pub(super) fn $name<M: Machine>(caller: &mut Caller<'_, M>, arguments: &mut Arguments) -> Outcome {
             $handler(caller, arguments)
         }
@@ -54,6 +56,8 @@ plain! {
     vm_assist = assist::operation;
 }
 
+#[inline(never)]
+
 pub(super) fn vcpu_op<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -65,6 +69,8 @@ pub(super) fn vcpu_op<M: Machine>(
     }
 }
 
+#[inline(never)]
+
 pub(super) fn set_trap_table<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -72,12 +78,16 @@ pub(super) fn set_trap_table<M: Machine>(
     vcpu::calls::set_trap_table(caller, argument(arguments, 0)).into()
 }
 
+#[inline(never)]
+
 pub(super) fn stack_switch<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
 ) -> Outcome {
     vcpu::calls::stack_switch(caller, argument(arguments, 0), argument(arguments, 1))
 }
+
+#[inline(never)]
 
 pub(super) fn set_callbacks<M: Machine>(
     caller: &mut Caller<'_, M>,
@@ -88,6 +98,8 @@ pub(super) fn set_callbacks<M: Machine>(
     Outcome::OK
 }
 
+#[inline(never)]
+
 pub(super) fn fpu_taskswitch<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -95,6 +107,8 @@ pub(super) fn fpu_taskswitch<M: Machine>(
     vcpu::calls::set_task_switched(caller, argument::<u32>(arguments, 0) != 0);
     Outcome::OK
 }
+
+#[inline(never)]
 
 pub(super) fn set_debugreg<M: Machine>(
     caller: &mut Caller<'_, M>,
@@ -108,12 +122,16 @@ pub(super) fn set_debugreg<M: Machine>(
     .into()
 }
 
+#[inline(never)]
+
 pub(super) fn get_debugreg<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
 ) -> Outcome {
     vcpu::calls::get_debugreg(caller, argument::<u32>(arguments, 0).into()).into()
 }
+
+#[inline(never)]
 
 pub(super) fn set_timer_op<M: Machine>(
     caller: &mut Caller<'_, M>,
@@ -122,6 +140,8 @@ pub(super) fn set_timer_op<M: Machine>(
     vcpu::op::set_timer(caller, argument(arguments, 0));
     Outcome::OK
 }
+
+#[inline(never)]
 
 pub(super) fn set_segment_base<M: Machine>(
     caller: &mut Caller<'_, M>,

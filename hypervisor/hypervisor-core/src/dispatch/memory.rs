@@ -16,6 +16,8 @@ use crate::peers::Peers;
 /// Descriptors in a page.
 const PER_PAGE: u32 = 512;
 
+#[inline(never)]
+
 pub(super) fn mmu_update<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -25,6 +27,8 @@ pub(super) fn mmu_update<M: Machine>(
     batch_outcome(end, arguments)
 }
 
+#[inline(never)]
+
 pub(super) fn mmuext_op<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -33,6 +37,8 @@ pub(super) fn mmuext_op<M: Machine>(
     let end = paging::mmuext_op(call(caller, &world), batch(arguments), &mut caller.held);
     batch_outcome(end, arguments)
 }
+
+#[inline(never)]
 
 pub(super) fn update_va_mapping<M: Machine>(
     caller: &mut Caller<'_, M>,
@@ -48,6 +54,8 @@ pub(super) fn update_va_mapping<M: Machine>(
         &mut caller.held,
     ))
 }
+
+#[inline(never)]
 
 pub(super) fn update_va_mapping_otherdomain<M: Machine>(
     caller: &mut Caller<'_, M>,
@@ -66,6 +74,8 @@ pub(super) fn update_va_mapping_otherdomain<M: Machine>(
         &mut caller.held,
     ))
 }
+
+#[inline(never)]
 
 pub(super) fn set_gdt<M: Machine>(
     caller: &mut Caller<'_, M>,
@@ -92,6 +102,8 @@ pub(super) fn set_gdt<M: Machine>(
     plain(tables.set_gdt(memory, wanted, entries, Shown::Here))
 }
 
+#[inline(never)]
+
 pub(super) fn update_descriptor<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -101,6 +113,8 @@ pub(super) fn update_descriptor<M: Machine>(
     let (tables, _held) = Tables::lock(ram, &caller.domain.memory, memory, &mut caller.held);
     plain(tables.update_descriptor(address, descriptor))
 }
+
+#[inline(never)]
 
 pub(super) fn memory_op<M: Machine>(
     caller: &mut Caller<'_, M>,
@@ -117,6 +131,8 @@ pub(super) fn memory_op<M: Machine>(
         }
     }
 }
+
+#[inline(never)]
 
 pub(super) fn grant_table_op<M: Machine>(
     caller: &mut Caller<'_, M>,
