@@ -10,6 +10,7 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,13 +32,19 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Process groups that are alive, and directories that an interrupt shall remove, each with the way to do so.
 static LIVE: Mutex<Live> = Mutex::new(Live {
     groups: BTreeSet::new(),
+    unbroken: BTreeSet::new(),
     directories: BTreeMap::new(),
 });
 
 struct Live {
     groups: BTreeSet<u32>,
+    /// Those that must come to their end by themselves.
+    unbroken: BTreeSet<u32>,
     directories: BTreeMap<PathBuf, fn(&Path)>,
 }
+
+/// Whether the program is about to end: nothing more is started.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 fn live() -> MutexGuard<'static, Live> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,7 +54,16 @@ fn live() -> MutexGuard<'static, Live> {
 pub(crate) fn end_all_on_interrupt(last: fn()) -> Result<()> {
     ctrlc::set_handler(move || {
         last();
-        let live = live();
+        let mut live = live();
+        if !live.unbroken.is_empty() {
+            eprintln!("\ninterrupted: a package is being installed, which must not be cut in two; waiting for that");
+        }
+        INTERRUPTED.store(true, Ordering::Release);
+        while !live.unbroken.is_empty() {
+            drop(live);
+            thread::sleep(LOOK);
+            live = self::live();
+        }
         for &group in &live.groups {
             end_group(group);
         }
@@ -68,6 +84,12 @@ pub(crate) fn remove_on_interrupt(directory: &Path, remove: fn(&Path)) {
 /// Takes a directory back out of [`remove_on_interrupt`].
 pub(crate) fn keep_on_interrupt(directory: &Path) {
     live().directories.remove(directory);
+}
+
+fn forget(group: u32) {
+    let mut live = live();
+    live.groups.remove(&group);
+    live.unbroken.remove(&group);
 }
 
 fn end_group(group: u32) {
@@ -93,7 +115,7 @@ impl Guarded {
     pub(crate) fn wait_until(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
         loop {
             if let Some(status) = self.child.try_wait().context("cannot wait for a child")? {
-                live().groups.remove(&self.child.id());
+                forget(self.child.id());
                 return Ok(Some(status));
             }
             if Instant::now() >= deadline {
@@ -106,7 +128,7 @@ impl Guarded {
     /// Waits for the end, however long it takes.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
         let status = self.child.wait().context("cannot wait for a child")?;
-        live().groups.remove(&self.child.id());
+        forget(self.child.id());
         Ok(status)
     }
 }
@@ -118,7 +140,7 @@ impl Drop for Guarded {
             // It was sent SIGKILL: the wait ends, and there is no caller left for an error.
             self.child.wait().ok();
         }
-        live().groups.remove(&self.child.id());
+        forget(self.child.id());
     }
 }
 
@@ -131,6 +153,7 @@ pub(crate) struct Call {
     unset: Vec<OsString>,
     directory: Option<PathBuf>,
     limit: Option<Duration>,
+    unbroken: bool,
 }
 
 impl Call {
@@ -142,6 +165,7 @@ impl Call {
             unset: UNINHERITED.iter().map(OsString::from).collect(),
             directory: None,
             limit: None,
+            unbroken: false,
         }
     }
 
@@ -174,6 +198,12 @@ impl Call {
     /// Ends the child when it takes longer than this.
     pub(crate) fn limit(mut self, limit: Duration) -> Self {
         self.limit = Some(limit);
+        self
+    }
+
+    /// Lets the child come to its end when this program is interrupted, which then ends after it.
+    pub(crate) fn unbroken(mut self) -> Self {
+        self.unbroken = true;
         self
     }
 
@@ -217,10 +247,21 @@ impl Call {
         prepare(&mut command);
         // Held across the start: an interrupt between start and registration must not miss the child.
         let mut live = live();
+        if INTERRUPTED.load(Ordering::Acquire) {
+            drop(live);
+            loop {
+                // The handler ends the program.
+                thread::park();
+            }
+        }
         let child = command
             .spawn()
             .with_context(|| format!("cannot start `{}`", self.line()))?;
-        live.groups.insert(child.id());
+        if self.unbroken {
+            live.unbroken.insert(child.id());
+        } else {
+            live.groups.insert(child.id());
+        }
         Ok(Guarded { child })
     }
 

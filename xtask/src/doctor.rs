@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::child::Call;
 use crate::setup::{packages, peers, toolchain};
 use crate::workspace::Workspace;
 
@@ -13,24 +12,24 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let mut complete = true;
     match toolchain::find(workspace) {
         Ok(found) => line(true, "toolchain", found.describe()),
-        Err(error) => {
+        Err(complaints) => {
             complete = false;
-            line(false, "toolchain", &format!("{error:#}"));
+            line(false, "toolchain", toolchain::ADD_TARGET);
+            for complaint in complaints {
+                println!("         {complaint}");
+            }
         }
     }
-    for (program, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
-        let there = Call::new("cargo").args([program, "--version"]).succeeds();
+    for component in toolchain::COMPONENTS {
+        let there = component.is_there();
         complete &= there;
-        let advice = format!("rustup component add {component}");
-        line(
-            there,
-            component,
-            if there {
-                "for `cargo xtask test`"
-            } else {
-                &advice
-            },
-        );
+        let advice = component.advice();
+        let text = if there {
+            "for `cargo xtask test`"
+        } else {
+            &advice
+        };
+        line(there, component.name, text);
     }
     for need in packages::RUN.iter().chain(packages::TEST) {
         let met = need.is_met();

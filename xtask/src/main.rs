@@ -22,7 +22,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::setup::packages::Missing;
 use crate::workspace::Workspace;
+
+/// Exit code: the user must install something first; the message has the line to run.
+const MISSING: u8 = 3;
 
 /// Builds, runs and tests Paravane.
 #[derive(Parser)]
@@ -51,6 +55,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
+            if error.is::<Missing>() {
+                return ExitCode::from(MISSING);
+            }
             ExitCode::FAILURE
         }
     }

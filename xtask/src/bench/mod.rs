@@ -42,7 +42,7 @@ enum Peer {
 
 /// Measures and reports.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    packages::ensure(workspace, packages::RUN)?;
+    packages::ensure(workspace, &[packages::RUN])?;
     let toolchain = toolchain::ensure(workspace)?;
     let images = bare::build(workspace, toolchain)?;
     let measure = |side: &Side, mitigations: Mitigations| {

@@ -37,7 +37,7 @@ const FAREWELL: Duration = Duration::from_secs(30);
 
 /// Sets up, builds and runs.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    packages::ensure(workspace, packages::RUN)?;
+    packages::ensure(workspace, &[packages::RUN])?;
     let toolchain = toolchain::ensure(workspace)?;
     let images = bare::build(workspace, toolchain)?;
     let machine = Machine {

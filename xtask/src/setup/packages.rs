@@ -1,6 +1,7 @@
 //! Programs and headers that the distribution installs: found by use, not by asking the package manager, so that another
 //! distribution, or a build from source, serves as well. As root they are installed, otherwise the one line is printed.
 
+use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -67,9 +68,26 @@ impl Need {
     }
 }
 
+/// Something is missing that only the user can install; what to do is said in the text.
+#[derive(Debug)]
+pub(crate) struct Missing(String);
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
+
 /// Installs what is missing of `needs`, or tells the line that does.
-pub(crate) fn ensure(workspace: &Workspace, needs: &[Need]) -> Result<()> {
-    let missing: Vec<&Need> = needs.iter().filter(|need| !need.is_met()).collect();
+pub(crate) fn ensure(workspace: &Workspace, needs: &[&[Need]]) -> Result<()> {
+    let missing: Vec<&Need> = needs
+        .iter()
+        .copied()
+        .flatten()
+        .filter(|need| !need.is_met())
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -86,33 +104,50 @@ pub(crate) fn ensure(workspace: &Workspace, needs: &[Need]) -> Result<()> {
 }
 
 /// Installs Debian packages, reading the package lists anew only when that fails without.
+///
+/// Downloading may be interrupted: apt goes on where it was. What follows may not, as half-installed packages would stay
+/// behind; where a machine went down in the middle, `dpkg` finishes that first.
 pub(crate) fn install(workspace: &Workspace, packages: &[&str]) -> Result<()> {
-    let line = format!(
-        "apt-get install --yes --no-install-recommends --no-remove {}",
-        packages.join(" ")
-    );
+    let words = packages.join(" ");
     if !Call::new("apt-get").arg("--version").succeeds() {
-        bail!(
-            "missing on this machine, and there is no apt-get here: {}",
-            packages.join(" ")
-        );
+        let text = format!("missing on this machine, which has no apt-get: {words}");
+        return Err(Missing(text).into());
     }
+    let line = format!("apt-get install --yes {} {words}", OPTIONS.join(" "));
     if !rustix::process::geteuid().is_root() {
-        bail!("missing on this machine; run this once, then try again:\n\n    sudo {line}\n");
+        let text =
+            format!("missing on this machine; run this once, then try again:\n\n    sudo {line}\n");
+        return Err(Missing(text).into());
     }
     println!("setup: {line}");
-    let install = Call::new("apt-get")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["install", "--yes", "--no-install-recommends", "--no-remove"])
-        .args(packages);
-    if install.logged(&workspace.log("setup-apt-install")?).is_ok() {
-        return Ok(());
+    let log = workspace.log("setup-apt-install")?;
+    let call = |more: &[&str]| {
+        Call::new("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["install", "--yes"])
+            .args(OPTIONS)
+            .args(more)
+            .args(packages)
+    };
+    let download = call(&["--download-only"]);
+    if download.logged(&log).is_err() {
+        Call::new("dpkg")
+            .args(["--configure", "-a"])
+            .unbroken()
+            .logged(&log)?;
+        update_lists(workspace)?;
+        download
+            .logged(&log)
+            .with_context(|| format!("cannot download {words}"))?;
     }
-    update_lists(workspace)?;
-    install
-        .logged(&workspace.log("setup-apt-install")?)
-        .with_context(|| format!("cannot install {}", packages.join(" ")))
+    call(&["--no-download"])
+        .unbroken()
+        .logged(&log)
+        .with_context(|| format!("cannot install {words}"))
 }
+
+/// No more than what was asked for, and nothing taken away.
+const OPTIONS: [&str; 2] = ["--no-install-recommends", "--no-remove"];
 
 /// `apt-get update`.
 pub(crate) fn update_lists(workspace: &Workspace) -> Result<()> {

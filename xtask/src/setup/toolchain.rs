@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::child::Call;
 use crate::setup::packages;
@@ -118,23 +118,27 @@ impl Toolchain {
     }
 }
 
-/// The first toolchain that works here, without changing anything; all complaints when there is none.
-pub(crate) fn find(workspace: &Workspace) -> Result<Toolchain> {
+/// The first toolchain that works here, without changing anything; why not, for each, when there is none.
+pub(crate) fn find(workspace: &Workspace) -> Result<Toolchain, Vec<String>> {
     let mut complaints = Vec::new();
     for candidate in ORDER {
         if candidate == Toolchain::Debian && !Call::new("/usr/bin/cargo").arg("-V").succeeds() {
-            complaints.push("Debian's cargo-web is not installed".to_owned());
+            complaints.push(format!("{}: not installed", candidate.describe()));
             continue;
         }
         match candidate.probe(workspace) {
             Ok(()) => return Ok(candidate),
-            Err(error) => complaints.push(format!("{}: {error:#}", candidate.describe())),
+            Err(error) => {
+                // The first line with a reason says enough here; the log has all.
+                let text = format!("{error:#}");
+                let reason = text.lines().find_map(|line| line.split_once("error"));
+                let reason = reason.map_or(text.as_str(), |(_, reason)| reason);
+                let reason = reason.trim_start_matches(|c: char| c != ' ').trim();
+                complaints.push(format!("{}: {reason}", candidate.describe()));
+            }
         }
     }
-    bail!(
-        "no toolchain can build for {TARGET}:\n{}",
-        complaints.join("\n")
-    )
+    Err(complaints)
 }
 
 /// The first toolchain that works here, installed if it must be.
@@ -143,36 +147,90 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<Toolchain> {
         return Ok(found);
     }
     println!("setup: no toolchain can build for {TARGET} yet");
-    if Call::new("rustup").arg("--version").succeeds() {
-        println!("setup: rustup target add {TARGET}");
+    if has_rustup() {
+        println!("setup: {ADD_TARGET}");
         let added = Call::new("rustup").args(["target", "add", TARGET]).run();
         if added.is_ok() && Toolchain::Installed.probe(workspace).is_ok() {
             return Ok(Toolchain::Installed);
         }
+        println!("setup: that did not help; Debian's packages will do");
     }
-    packages::install(workspace, &DEBIAN_PACKAGES).with_context(|| {
-        format!("one of these is needed: `rustup target add {TARGET}`, or Debian's packages")
-    })?;
-    find(workspace)
+    packages::install(workspace, &DEBIAN_PACKAGES)?;
+    find(workspace).map_err(|complaints| {
+        anyhow!(
+            "no toolchain can build for {TARGET}:\n{}",
+            complaints.join("\n")
+        )
+    })
 }
 
-/// Installs rustup's component when the program that it brings is missing.
-pub(crate) fn ensure_component(program: &str, component: &str) -> Result<()> {
-    let there = || Call::new("cargo").args([program, "--version"]).succeeds();
-    if there() {
-        return Ok(());
+/// What makes the active toolchain serve, where rustup has it.
+pub(crate) const ADD_TARGET: &str = "rustup target add x86_64-unknown-none";
+
+/// A program that comes beside the compiler.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Component {
+    /// Cargo's word for it.
+    program: &'static str,
+    /// Rustup's component.
+    pub(crate) name: &'static str,
+    /// Debian's package, where cargo is Debian's too.
+    package: &'static str,
+}
+
+/// What the tests use.
+pub(crate) const COMPONENTS: [Component; 2] = [
+    Component {
+        program: "fmt",
+        name: "rustfmt",
+        package: "rustfmt-web",
+    },
+    Component {
+        program: "clippy",
+        name: "clippy",
+        package: "rust-web-clippy",
+    },
+];
+
+impl Component {
+    /// Whether it is there.
+    pub(crate) fn is_there(self) -> bool {
+        Call::new("cargo")
+            .args([self.program, "--version"])
+            .succeeds()
     }
-    println!("setup: rustup component add {component}");
-    let added = Call::new("rustup")
-        .args(["component", "add", component])
-        .run();
-    if !there() {
-        added?;
-        bail!(
-            "`cargo {program}` does not work: install it, for example by `rustup component add {component}`"
-        );
+
+    /// What a user would run to have it.
+    pub(crate) fn advice(self) -> String {
+        if has_rustup() {
+            format!("rustup component add {}", self.name)
+        } else {
+            format!("apt-get install {}", self.package)
+        }
     }
-    Ok(())
+
+    /// Installs it if it is missing.
+    pub(crate) fn ensure(self, workspace: &Workspace) -> Result<()> {
+        if self.is_there() {
+            return Ok(());
+        }
+        if !has_rustup() {
+            packages::install(workspace, &[self.package])?;
+        } else {
+            println!("setup: {}", self.advice());
+            Call::new("rustup")
+                .args(["component", "add", self.name])
+                .run()?;
+        }
+        if !self.is_there() {
+            bail!("`cargo {}` still does not work", self.program);
+        }
+        Ok(())
+    }
+}
+
+fn has_rustup() -> bool {
+    Call::new("rustup").arg("--version").succeeds()
 }
 
 /// The flags that `.cargo/config.toml` gives for the bare target.

@@ -173,10 +173,10 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     {
         bail!("there is no step `{unknown}`: `cargo xtask test --list` names them");
     }
-    packages::ensure(workspace, packages::RUN)?;
-    packages::ensure(workspace, packages::TEST)?;
-    toolchain::ensure_component("fmt", "rustfmt")?;
-    toolchain::ensure_component("clippy", "clippy")?;
+    packages::ensure(workspace, &[packages::RUN, packages::TEST])?;
+    for component in toolchain::COMPONENTS {
+        component.ensure(workspace)?;
+    }
     let mut suite = Suite::new(workspace, toolchain::ensure(workspace)?);
     for step in STEPS {
         if options.only.is_empty() || options.only.iter().any(|name| name == step.name) {
