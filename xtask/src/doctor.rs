@@ -31,7 +31,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
         };
         line(there, component.name, text);
     }
-    for need in packages::RUN.iter().chain(packages::TEST) {
+    let needs = [packages::RUN, packages::ISO, packages::TEST];
+    for need in needs.into_iter().flatten() {
         let met = need.is_met();
         complete &= met;
         let advice = format!("{}: apt-get install {}", need.purpose, need.package);

@@ -10,6 +10,7 @@ mod bench;
 mod build;
 mod child;
 mod doctor;
+mod iso;
 mod linux;
 mod peer;
 mod run;
@@ -46,6 +47,8 @@ enum Command {
     Linux,
     /// Count what each operation costs in instructions, here and on Debian's Xen.
     Bench(bench::Options),
+    /// Write an image that GRUB boots: hypervisor, dom0 and its RAM disk.
+    Iso(iso::Options),
     /// Tell what was found on this machine and what is missing.
     Doctor,
 }
@@ -72,6 +75,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode> {
         Command::Test(options) => test::run(&workspace, &options),
         Command::Linux => linux::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Iso(options) => iso::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),
     }
 }

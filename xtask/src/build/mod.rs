@@ -2,5 +2,6 @@
 
 pub(crate) mod bare;
 pub(crate) mod bundle;
+pub(crate) mod iso;
 pub(crate) mod metadata;
 pub(crate) mod symbols;

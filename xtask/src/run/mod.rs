@@ -13,15 +13,17 @@ pub(crate) mod serial;
 pub(crate) mod stack;
 pub(crate) mod tour;
 
+use std::fs;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::build::bare::{self, Images};
 use crate::build::bundle::Bundle;
+use crate::build::iso::Iso;
 use crate::child;
 use crate::run::client::Client;
 use crate::run::options::Options;
@@ -40,7 +42,19 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     packages::ensure(workspace, &[packages::RUN])?;
     let toolchain = toolchain::ensure(workspace)?;
     let images = bare::build(workspace, toolchain)?;
+    let bundle = match &options.dom0 {
+        None => Bundle::dom0(workspace, &images)?,
+        Some(kernel) => Bundle {
+            kernel: kernel.clone(),
+            ramdisk: options.dom0_ramdisk.clone(),
+            cmdline: options.dom0_cmdline.clone(),
+        },
+    };
+    let disc = options
+        .iso
+        .then(|| disc(workspace, options, &images, &bundle));
     let machine = Machine {
+        disc: disc.transpose()?,
         kind: options.machine.clone(),
         cpu: options.cpu.clone(),
         cpus: options.cpus,
@@ -57,9 +71,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         );
     }
     let end = match &options.dom0 {
-        Some(kernel) => foreign(kernel, options, machine, &log)?,
-        None => own(workspace, options, &images, machine, &log)?,
+        Some(_) => foreign(&bundle, machine.clone(), &log)?,
+        None => own(workspace, options, &images, machine.clone(), &log)?,
     };
+    if let Some(disc) = &machine.disc {
+        fs::remove_file(disc).with_context(|| format!("cannot remove {}", disc.display()))?;
+    }
     println!("run: {}", end.describe());
     if end == End::Code(POWERED_OFF) {
         return Ok(ExitCode::SUCCESS);
@@ -111,16 +128,33 @@ fn own(
 }
 
 /// Another kernel in dom0's place, with the serial line on the terminal.
-fn foreign(kernel: &Path, options: &Options, mut machine: Machine, log: &Path) -> Result<End> {
+fn foreign(bundle: &Bundle, mut machine: Machine, log: &Path) -> Result<End> {
     let place = Place::new(Fame::Unknown)?;
-    let bundle = Bundle {
-        kernel: kernel.to_path_buf(),
-        ramdisk: options.dom0_ramdisk.clone(),
-        cmdline: options.dom0_cmdline.clone(),
-    };
-    let module = place.file("bundle.cpio");
-    bundle.write(&module)?;
-    machine.initrd = Some(module.into_os_string());
+    if machine.disc.is_none() {
+        let module = place.file("bundle.cpio");
+        bundle.write(&module)?;
+        machine.initrd = Some(module.into_os_string());
+    }
     let mut running = machine.start(log, Echo::Terminal, Input::Terminal)?;
     running.wait_forever()
+}
+
+/// An image of this run's own.
+fn disc(
+    workspace: &Workspace,
+    options: &Options,
+    images: &Images,
+    bundle: &Bundle,
+) -> Result<PathBuf> {
+    packages::ensure(workspace, &[packages::ISO])?;
+    let path = workspace
+        .output("iso")?
+        .join(format!("run-{}.iso", std::process::id()));
+    let iso = Iso {
+        hypervisor: images.hypervisor(),
+        append: options.append.clone(),
+        bundle: bundle.clone(),
+    };
+    iso.write(workspace, &path)?;
+    Ok(path)
 }

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// Show the serial line while the machine runs.
     #[arg(long)]
     pub(crate) serial: bool,
+    /// Boot by GRUB from a CD image (`cargo xtask iso`), not by QEMU's own loader.
+    #[arg(long)]
+    pub(crate) iso: bool,
     /// Run this kernel, an ELF, in dom0's place.
     #[arg(long, value_name = "FILE")]
     pub(crate) dom0: Option<PathBuf>,

@@ -35,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) append: String,
     /// Its modules, in QEMU's form.
     pub(crate) initrd: Option<OsString>,
+    /// An image that GRUB boots from; it has hypervisor, command line and modules in itself.
+    pub(crate) disc: Option<PathBuf>,
     /// The socket of the virtio console that carries the control channel.
     pub(crate) console: Option<PathBuf>,
     /// Deterministic time: the clock counts instructions.
@@ -54,6 +56,7 @@ impl Machine {
             kernel,
             append: String::new(),
             initrd: None,
+            disc: None,
             console: None,
             icount: false,
             gdb: false,
@@ -79,13 +82,11 @@ impl Machine {
                 "-serial",
                 "chardev:serial",
             ])
-            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
-            .arg("-kernel")
-            .arg(&self.kernel)
-            .args(["-append", &self.append]);
-        if let Some(initrd) = &self.initrd {
-            call = call.arg("-initrd").arg(initrd);
-        }
+            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        call = match &self.disc {
+            Some(disc) => call.arg("-cdrom").arg(disc),
+            None => self.direct(call),
+        };
         if let Some(socket) = &self.console {
             let mut chardev = OsString::from("socket,id=control,server=on,wait=off,path=");
             chardev.push(socket);
@@ -104,6 +105,18 @@ impl Machine {
             call = call.args(["-gdb", "tcp:127.0.0.1:1234", "-S"]);
         }
         call
+    }
+
+    /// QEMU loads hypervisor and module itself.
+    fn direct(&self, call: Call) -> Call {
+        let call = call
+            .arg("-kernel")
+            .arg(&self.kernel)
+            .args(["-append", &self.append]);
+        match &self.initrd {
+            Some(initrd) => call.arg("-initrd").arg(initrd),
+            None => call,
+        }
     }
 
     /// Starts it; its serial line goes to `log` and, if wanted, to the terminal.

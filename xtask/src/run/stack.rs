@@ -36,9 +36,11 @@ impl Stack {
         echo: Echo,
     ) -> Result<Self> {
         let place = Place::new(fame)?;
-        let module = place.file("bundle.cpio");
-        Bundle::dom0(workspace, images)?.write(&module)?;
-        machine.initrd = Some(module.into_os_string());
+        if machine.disc.is_none() {
+            let module = place.file("bundle.cpio");
+            Bundle::dom0(workspace, images)?.write(&module)?;
+            machine.initrd = Some(module.into_os_string());
+        }
         machine.console = Some(place.console());
         let started = Instant::now();
         let mut running = machine.start(log, echo, Input::None)?;

@@ -34,6 +34,30 @@ pub(crate) const RUN: &[Need] = &[Need {
     evidence: Evidence::Runs("qemu-system-x86_64", "--version"),
 }];
 
+/// What a CD image needs.
+pub(crate) const ISO: &[Need] = &[
+    Need {
+        package: "grub-common",
+        purpose: "the image that GRUB boots",
+        evidence: Evidence::Runs("grub-mkrescue", "--version"),
+    },
+    Need {
+        package: "grub-pc-bin",
+        purpose: "GRUB's parts for BIOS",
+        evidence: Evidence::File("/usr/lib/grub/i386-pc/multiboot2.mod"),
+    },
+    Need {
+        package: "xorriso",
+        purpose: "the image's file system",
+        evidence: Evidence::Runs("xorriso", "-version"),
+    },
+    Need {
+        package: "mtools",
+        purpose: "the image's file system",
+        evidence: Evidence::Runs("mtools", "--version"),
+    },
+];
+
 /// What `cargo xtask test` needs besides.
 pub(crate) const TEST: &[Need] = &[
     Need {

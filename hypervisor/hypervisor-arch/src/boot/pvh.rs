@@ -1,18 +1,13 @@
-//! Reads what a PVH boot loader hands over (Xen's public header `arch-x86/hvm/start_info.h`).
+//! The start information of QEMU's `-kernel` (the PVH protocol).
 //!
-//! All of it lies in memory that will be reused, so everything is copied out at once into [`BootInformation`].
+//! It lies somewhere in low memory that is free from then on: all of it is copied before anything else is done.
 
+use crate::boot::information::{BootInformation, InformationError, Line, MODULES, Module, read_at};
 use crate::boot::memory_map::{MemoryKind, MemoryMap, PhysRange};
-use crate::mem::layout;
 use arrayvec::ArrayVec;
-use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 const MAGIC: u32 = 0x336e_c578;
-/// How much of physical memory the boot tables reach.
-const REACH: u64 = 1 << 30;
-/// Longest command line that is read; what follows is cut off.
-pub(crate) const COMMAND_LINE_MAX: usize = 1024;
 
 #[derive(Debug, Clone, Copy, FromBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -47,45 +42,6 @@ struct MapEntry {
     reserved: u32,
 }
 
-/// Why the start information cannot be used.
-#[derive(Debug, Error)]
-pub(crate) enum StartInfoError {
-    #[error("the start information is not PVH version 1 or later")]
-    NotPvh,
-    #[error("boot information at {0:#x} lies above the first GiB")]
-    OutOfReach(u64),
-    #[error("the memory map has more than {} entries", MemoryMap::CAPACITY)]
-    MapTooLong,
-}
-
-/// Most modules that are looked at: one more than are of use, to tell when there are too many.
-pub(crate) const MODULES: usize = 3;
-
-/// A file that the boot loader has put into memory.
-#[derive(Debug)]
-pub(crate) struct Module {
-    /// Its bytes.
-    pub(crate) range: PhysRange,
-    /// Its line; cut off where it is too long.
-    pub(crate) line: Line,
-}
-
-/// A line that the boot loader gave.
-pub(crate) type Line = ArrayVec<u8, COMMAND_LINE_MAX>;
-
-/// All that the boot loader said, owned.
-#[derive(Debug)]
-pub(crate) struct BootInformation {
-    /// The machine's memory.
-    pub(crate) map: MemoryMap,
-    /// The boot modules, in the loader's order.
-    pub(crate) modules: ArrayVec<Module, MODULES>,
-    /// The hypervisor's command line.
-    pub(crate) command_line: Line,
-    /// Physical address of ACPI's root pointer, 0 if unknown.
-    pub(crate) rsdp: u64,
-}
-
 /// Copies the boot loader's information out.
 ///
 /// # Errors
@@ -94,11 +50,11 @@ pub(crate) struct BootInformation {
 /// # Safety
 /// `start_info` must be the address that the boot loader gave, the boot tables must be loaded, and nothing may have
 /// written to low memory yet.
-pub(crate) unsafe fn read(start_info: u64) -> Result<BootInformation, StartInfoError> {
+pub(crate) unsafe fn read(start_info: u64) -> Result<BootInformation, InformationError> {
     // SAFETY: the caller vouches for the address and that the memory is still the loader's.
     let info: StartInfo = unsafe { read_at(start_info) }?;
     if info.magic != MAGIC || info.version < 1 {
-        return Err(StartInfoError::NotPvh);
+        return Err(InformationError::NotPvh);
     }
 
     let mut map = MemoryMap::default();
@@ -108,7 +64,7 @@ pub(crate) unsafe fn read(start_info: u64) -> Result<BootInformation, StartInfoE
         let entry: MapEntry = unsafe { read_at(address) }?;
         let range = PhysRange::with_length(entry.addr, entry.size);
         map.push(range, MemoryKind::from_e820(entry.kind))
-            .map_err(|_| StartInfoError::MapTooLong)?;
+            .map_err(|_| InformationError::MapTooLong)?;
     }
 
     let mut modules = ArrayVec::new();
@@ -130,6 +86,7 @@ pub(crate) unsafe fn read(start_info: u64) -> Result<BootInformation, StartInfoE
         modules,
         command_line,
         rsdp: info.rsdp_paddr,
+        in_use: None,
     })
 }
 
@@ -137,7 +94,7 @@ pub(crate) unsafe fn read(start_info: u64) -> Result<BootInformation, StartInfoE
 ///
 /// # Safety
 /// As for [`read_at`].
-unsafe fn read_line(physical: u64) -> Result<Line, StartInfoError> {
+unsafe fn read_line(physical: u64) -> Result<Line, InformationError> {
     let mut line = Line::new();
     while physical != 0 && !line.is_full() {
         // SAFETY: the caller's promise; the loop stops at the string's end.
@@ -149,19 +106,3 @@ unsafe fn read_line(physical: u64) -> Result<Line, StartInfoError> {
     }
     Ok(line)
 }
-
-/// Copies one value out of physical memory through the boot tables.
-///
-/// # Safety
-/// The bytes must be memory that nobody writes meanwhile.
-unsafe fn read_at<T: FromBytes>(physical: u64) -> Result<T, StartInfoError> {
-    if physical > REACH - PAGE_MARGIN {
-        return Err(StartInfoError::OutOfReach(physical));
-    }
-    let source = layout::direct(physical) as *const T;
-    // SAFETY: below the reach of the boot tables, so mapped; any bytes are a `T`; the caller excludes writers.
-    Ok(unsafe { source.read_unaligned() })
-}
-
-/// Every structure that is read is smaller than this.
-const PAGE_MARGIN: u64 = layout::PAGE;

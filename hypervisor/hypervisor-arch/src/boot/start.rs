@@ -1,10 +1,10 @@
 //! The order in which the machine comes up, on the boot CPU and on the others.
 
 use crate::boot::cmdline::Options;
+use crate::boot::information::{self, BootInformation};
 use crate::boot::inventory::{self, Inventory};
 use crate::boot::memory_map::{FreeMemory, PhysRange};
-use crate::boot::pvh::BootInformation;
-use crate::boot::{pvh, smp};
+use crate::boot::smp;
 use crate::cpu::{apic, features, gdt, idt, msr, own_root, percpu, tlb};
 use crate::entry::{frame, probe};
 use crate::machine::Hardware;
@@ -55,10 +55,10 @@ static HANDOVER: HandoverCell = HandoverCell(UnsafeCell::new(None));
 
 /// The first Rust function: on the boot stack and the boot tables, interrupts off.
 #[unsafe(no_mangle)]
-extern "sysv64" fn boot_main(start_info: u64) -> ! {
+extern "sysv64" fn boot_main(magic: u64, information: u64) -> ! {
     uart::start();
     // SAFETY: start.s passes on what the loader gave, and nothing has been written yet.
-    let information = match unsafe { pvh::read(start_info) } {
+    let information = match unsafe { information::read(magic, information) } {
         Ok(information) => information,
         Err(error) => panic!("boot information: {error}"),
     };
@@ -77,8 +77,9 @@ extern "sysv64" fn boot_main(start_info: u64) -> ! {
         end: image.start,
     };
     free.hold(first_steps);
-    for module in &information.modules {
-        free.hold(module.range);
+    let modules = information.modules.iter().map(|module| module.range);
+    for range in modules.chain(information.in_use) {
+        free.hold(range);
     }
     let mut tables = OwnTables::new(&information.map, &mut free);
     let devices = tables.l1_of(&mut free, layout::DEVICES);
@@ -204,7 +205,7 @@ fn build_first_domain(
         // SAFETY: the module is not in the pool yet, so nobody writes there, and the direct map has all RAM.
         unsafe { core::slice::from_raw_parts(start, range.length() as usize) }
     };
-    let modules: ArrayVec<BootModule<'_>, { pvh::MODULES }> = information
+    let modules: ArrayVec<BootModule<'_>, { information::MODULES }> = information
         .modules
         .iter()
         .map(|module| BootModule {

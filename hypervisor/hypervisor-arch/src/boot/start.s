@@ -1,7 +1,7 @@
-# From the PVH entry to Rust.
+# From the boot loader to Rust.
 #
-# Entered in 32-bit protected mode, paging off, flat segments, interrupts off, ebx = physical address of the start
-# information. The first page tables are data: they map the first GiB three times, at 0 (to keep running while
+# Entered by PVH at boot_start or by multiboot2 at boot_multiboot; both in 32-bit protected mode, paging off, flat
+# segments, interrupts off, ebx = physical address of the information. Multiboot2's magic is in eax; eax is 0 for PVH. The first page tables are data: they map the first GiB three times, at 0 (to keep running while
 # paging comes on), at the direct map (L4 slot 262) and at the link address (slot 261, L3 entry 321).
 # own_tables replaces them, and with them this section disappears from the address space.
 
@@ -12,12 +12,27 @@
     .long boot_start
 
 .section .boot, "awx", @progbits
+    .balign 8
+multiboot_header:
+    .long 0xe85250d6, 0, multiboot_end - multiboot_header, -(0xe85250d6 + (multiboot_end - multiboot_header))
+    .word 3, 0                      # entry address
+    .long 12, boot_multiboot
+    .balign 8
+    .word 6, 0                      # modules on pages of their own
+    .long 8
+    .word 0, 0                      # end
+    .long 8
+multiboot_end:
+
 .code32
 .globl boot_start
 boot_start:
+    xor     eax, eax
+boot_multiboot:
     cld
     cli
-    mov     edi, ebx
+    mov     edi, eax
+    mov     esi, ebx
     mov     esp, offset boot_stack_top
     mov     eax, offset boot_l4
     mov     cr3, eax
@@ -45,6 +60,7 @@ boot_long_mode:
     mov     fs, eax
     mov     gs, eax
     mov     edi, edi
+    mov     esi, esi
     movabs  rax, {direct_map}
     add     rsp, rax
     xor     ebp, ebp
