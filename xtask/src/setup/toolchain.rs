@@ -108,7 +108,10 @@ impl Toolchain {
              [workspace]\n[profile.dev]\npanic = \"abort\"\n"
         );
         write_if_changed(&directory.join("Cargo.toml"), &manifest)?;
-        write_if_changed(&directory.join("src/main.rs"), PROBE_SOURCE)?;
+        // Written anew each time, so that cargo compiles it: what was found once may have been removed since.
+        let source = directory.join("src/main.rs");
+        fs::write(&source, PROBE_SOURCE)
+            .with_context(|| format!("cannot write {}", source.display()))?;
         self.cargo(workspace, "build")?
             .arg("--manifest-path")
             .arg(directory.join("Cargo.toml"))
