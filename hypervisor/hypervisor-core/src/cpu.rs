@@ -111,7 +111,11 @@ impl<M: Machine> Cpu<M> {
     }
 
     /// The vCPU that runs here, as a caller.
-    fn caller<'a>(&'a mut self, hv: &'a Hypervisor<M>, effects: Effects) -> Option<Caller<'a, M>> {
+    pub(crate) fn caller<'a>(
+        &'a mut self,
+        hv: &'a Hypervisor<M>,
+        effects: Effects,
+    ) -> Option<Caller<'a, M>> {
         let current = self.current.as_mut()?;
         Some(Caller {
             hv,
@@ -235,4 +239,4 @@ fn is_quiet<M: Machine>(caller: &Caller<'_, M>) -> bool {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

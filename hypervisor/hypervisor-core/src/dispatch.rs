@@ -111,7 +111,7 @@ pub(crate) fn argument<T: RegisterArgument>(arguments: &Arguments, index: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::tests::{Bench, DATA};
+    use crate::fake::bench::{Bench, DATA};
     use hypercall_abi::{number, table};
 
     #[test]

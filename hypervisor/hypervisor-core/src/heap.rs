@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 
 use hypercall_abi::Errno;
 
-use crate::sync::{Ranked, rank};
+use crate::sync::{Guard, Ranked, rank};
 
 static TAKING: Ranked<{ rank::HEAP }, ()> = Ranked::new(());
 
@@ -31,17 +31,26 @@ impl From<NoMemory> for Errno {
     }
 }
 
+/// Waits until nobody else takes.
+fn begin() -> Result<Guard<'static, ()>, NoMemory> {
+    #[cfg(any(test, feature = "fake"))]
+    if crate::fake::refused() {
+        return Err(NoMemory);
+    }
+    Ok(TAKING.lock_leaf())
+}
+
 /// Makes room for exactly `more` elements.
 #[expect(clippy::disallowed_methods, reason = "under the lock")]
 pub(crate) fn reserve_exact<T>(list: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
-    let _taking = TAKING.lock_leaf();
+    let _taking = begin()?;
     Ok(list.try_reserve_exact(more)?)
 }
 
 /// Makes room for `more` elements, and for some that will come.
 #[expect(clippy::disallowed_methods, reason = "under the lock")]
 pub(crate) fn reserve<T>(list: &mut Vec<T>, more: usize) -> Result<(), NoMemory> {
-    let _taking = TAKING.lock_leaf();
+    let _taking = begin()?;
     Ok(list.try_reserve(more)?)
 }
 
@@ -55,7 +64,7 @@ pub(crate) fn list<T>(count: usize) -> Result<Vec<T>, NoMemory> {
 /// A box.
 #[expect(clippy::disallowed_methods, reason = "under the lock")]
 pub(crate) fn boxed<T>(value: T) -> Result<Box<T>, NoMemory> {
-    let _taking = TAKING.lock_leaf();
+    let _taking = begin()?;
     let mut probe: Vec<T> = Vec::new();
     probe.try_reserve_exact(1)?;
     drop(probe);
@@ -65,7 +74,9 @@ pub(crate) fn boxed<T>(value: T) -> Result<Box<T>, NoMemory> {
 /// A shared value, or the value itself.
 #[expect(clippy::disallowed_methods, reason = "under the lock")]
 pub(crate) fn shared<T>(value: T) -> Result<Arc<T>, T> {
-    let _taking = TAKING.lock_leaf();
+    let Ok(_taking) = begin() else {
+        return Err(value);
+    };
     // The counts stand before the value.
     let mut probe: Vec<([usize; 2], T)> = Vec::new();
     if probe.try_reserve_exact(1).is_err() {

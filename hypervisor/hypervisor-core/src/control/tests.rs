@@ -14,8 +14,8 @@ use hypercall_abi::{Errno, GuestPtr, RawGrantRef, number};
 use zerocopy::IntoBytes;
 
 use super::*;
-use crate::cpu::tests::{Bench, DATA};
 use crate::domain::DomId;
+use crate::fake::bench::{Bench, DATA};
 use crate::sync::Held;
 
 /// Where lists and buffers are: behind the structure that is at `DATA`.

@@ -1,185 +1,30 @@
 //! A first domain on the fake machine: from its first instruction through hypercalls, exceptions, events and idling.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use hypercall_abi::elf_note::{XEN_ELFNOTE_LOADER, XEN_ELFNOTE_VIRT_BASE, XEN_ELFNOTE_XEN_VERSION};
+use hypercall_abi::Errno;
 use hypercall_abi::multicall::MulticallEntry;
 use hypercall_abi::number;
 use hypercall_abi::trap::TrapInfo;
-use hypercall_abi::{Errno, GuestPtr};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
 use crate::entry::ExitPath;
-use crate::fake::FakeMachine;
-use crate::frame::{FrameRange, Layout};
-use crate::hypervisor::{BootInfo, Options};
-use crate::ids::CpuSet;
+use crate::fake::bench::{BASE, Bench, DATA, ENTRY, STACK};
 use crate::sync::AtomicBool;
 use crate::vcpu::Mode;
 use crate::vcpu::context::rflags;
 
-pub(crate) const BASE: u64 = 0xffff_ffff_8000_0000;
-pub(crate) const ENTRY: u64 = BASE + 0x1000;
-/// A page of the image for the tests' data.
-pub(crate) const DATA: u64 = BASE + 0x2000;
-pub(crate) const STACK: u64 = BASE + 0x4000;
-const POOL: [FrameRange; 1] = [FrameRange {
-    start: 0x100,
-    end: 0x1800,
-}];
-
-/// An ELF with the notes of a PV kernel and four pages of nothing at 0x1000.
-fn kernel() -> Vec<u8> {
-    let note = |kind: u32, contents: &[u8]| {
-        let mut bytes = Vec::new();
-        for word in [4, u32::try_from(contents.len()).unwrap(), kind] {
-            bytes.extend(word.to_le_bytes());
-        }
-        bytes.extend(b"Xen\0");
-        bytes.extend(contents);
-        bytes
+fn handle(bench: &mut Bench, vector: u8, flags: u8, address: u64) {
+    let info = |vector, flags, address| TrapInfo {
+        vector,
+        flags,
+        cs: 0,
+        pad0: 0,
+        address,
     };
-    let notes = [
-        note(XEN_ELFNOTE_XEN_VERSION, b"xen-3.0\0"),
-        note(XEN_ELFNOTE_LOADER, b"generic\0"),
-        note(XEN_ELFNOTE_VIRT_BASE, &BASE.to_le_bytes()),
-    ]
-    .concat();
-    let mut bytes = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    bytes.extend(2_u16.to_le_bytes());
-    bytes.extend(62_u16.to_le_bytes());
-    bytes.extend(1_u32.to_le_bytes());
-    for word in [ENTRY, 64, 0] {
-        bytes.extend(word.to_le_bytes());
-    }
-    bytes.extend(0_u32.to_le_bytes());
-    for half in [64_u16, 56, 2, 0, 0, 0] {
-        bytes.extend(half.to_le_bytes());
-    }
-    let (at, length) = (64 + 2 * 56, u64::try_from(notes.len()).unwrap());
-    for (kind, flags, offset, paddr, file, memory) in [
-        (4_u32, 4_u32, at, 0, length, length),
-        (1, 7, at, 0x1000, 0, 0x4000),
-    ] {
-        bytes.extend(kind.to_le_bytes());
-        bytes.extend(flags.to_le_bytes());
-        for word in [offset, 0, paddr, file, memory, 8] {
-            bytes.extend(word.to_le_bytes());
-        }
-    }
-    bytes.extend(notes);
-    bytes
-}
-
-/// A machine with the first domain at its first instruction.
-pub(crate) struct Bench {
-    pub(crate) hv: Hypervisor<FakeMachine>,
-    pub(crate) cpu: Cpu<FakeMachine>,
-}
-
-impl Bench {
-    pub(crate) fn new() -> Self {
-        let machine = FakeMachine::new(&POOL, 1);
-        let boot = BootInfo {
-            layout: Layout {
-                pool: &POOL,
-                withheld: &[FrameRange {
-                    start: 0,
-                    end: 0x100,
-                }],
-                address_bits: 40,
-                no_execute: true,
-                max_domains: 4,
-            },
-            machine_map: &[],
-            cpus: CpuSet::from_bits(1),
-            options: Options {
-                first_domain_memory: 8 << 20,
-                first_domain_vcpus: 2,
-                slice: Nanos::new(5_000_000),
-                max_domains: 4,
-            },
-            wallclock: Nanos::new(0),
-            tsc_stable: true,
-        };
-        let hv = Hypervisor::new(machine, &boot).unwrap();
-        let kernel = kernel();
-        let module = kernel_image::Module {
-            bytes: &kernel,
-            line: b"",
-        };
-        let first = hv.build_first_domain(&[module]).unwrap();
-        hv.start_first_domain(&first);
-        let mut bench = Self {
-            hv,
-            cpu: Cpu::new(PhysCpu::new(0).unwrap()),
-        };
-        assert_eq!(
-            bench.enter(Entry::Interrupt(Interrupt::Kick)),
-            Next::Guest(ExitPath::Iret)
-        );
-        bench
-    }
-
-    pub(crate) fn domain(&self) -> Arc<Domain> {
-        Arc::clone(&self.cpu.current.as_ref().unwrap().domain)
-    }
-
-    pub(crate) fn enter(&mut self, entry: Entry) -> Next {
-        self.cpu.enter(&self.hv, entry)
-    }
-
-    pub(crate) fn state(&mut self) -> &mut VcpuState {
-        self.cpu.current_state().unwrap()
-    }
-
-    pub(crate) fn caller(&mut self) -> Caller<'_, FakeMachine> {
-        self.cpu.caller(&self.hv, Effects::new()).unwrap()
-    }
-
-    pub(crate) fn write<T: IntoBytes + zerocopy::Immutable>(&mut self, address: u64, value: &T) {
-        self.caller()
-            .copy_out(GuestPtr::new(address), value)
-            .unwrap();
-    }
-
-    pub(crate) fn read<T: zerocopy::FromBytes + FromZeros + IntoBytes>(
-        &mut self,
-        address: u64,
-    ) -> T {
-        self.caller().copy_in(GuestPtr::new(address)).unwrap()
-    }
-
-    /// A hypercall as hardware brings it in.
-    pub(crate) fn call(&mut self, number: u64, arguments: [u64; 3]) -> Next {
-        let registers = &mut self.state().registers;
-        registers.rax = number;
-        [registers.rdi, registers.rsi, registers.rdx] = arguments;
-        registers.rip += 2;
-        self.enter(Entry::Syscall)
-    }
-
-    pub(crate) fn result(&mut self, number: u32, arguments: [u64; 3]) -> u64 {
-        assert_eq!(
-            self.call(number.into(), arguments),
-            Next::Guest(ExitPath::Sysret)
-        );
-        self.state().registers.rax
-    }
-
-    fn handle(&mut self, vector: u8, flags: u8, address: u64) {
-        let info = |vector, flags, address| TrapInfo {
-            vector,
-            flags,
-            cs: 0,
-            pad0: 0,
-            address,
-        };
-        self.write(DATA, &[info(vector, flags, address), info(0, 0, 0)]);
-        assert_eq!(self.result(number::SET_TRAP_TABLE, [DATA, 0, 0]), 0);
-    }
+    bench.write(DATA, &[info(vector, flags, address), info(0, 0, 0)]);
+    assert_eq!(bench.result(number::SET_TRAP_TABLE, [DATA, 0, 0]), 0);
 }
 
 #[test]
@@ -239,7 +84,7 @@ fn a_bad_pointer_is_a_fault_and_nothing_else() {
 #[test]
 fn a_page_fault_reaches_its_handler_with_address_and_kernel_error_code() {
     let mut bench = Bench::new();
-    bench.handle(14, 4, BASE + 0x100);
+    handle(&mut bench, 14, 4, BASE + 0x100);
     bench.state().registers.rsp = STACK;
     let rip = bench.state().registers.rip;
     let fault = Entry::Exception {
@@ -267,7 +112,7 @@ fn a_page_fault_reaches_its_handler_with_address_and_kernel_error_code() {
 fn a_software_interrupt_is_found_by_its_instruction_whatever_the_code() {
     for code in [0x20 * 8 + 2, 0x20 * 16 + 2] {
         let mut bench = Bench::new();
-        bench.handle(0x20, 1, BASE + 0x200);
+        handle(&mut bench, 0x20, 1, BASE + 0x200);
         bench.write(ENTRY, &[0xcd_u8, 0x20]);
         bench.state().registers.rip = ENTRY;
         bench.state().registers.rsp = STACK;
@@ -486,18 +331,7 @@ fn a_guest_that_keeps_opening_its_event_mask_gets_one_upcall_per_exit() {
 fn an_exit_that_wants_a_page_of_the_ldt_is_tried_again_with_it() {
     const LDT: u64 = BASE + 0x3000;
     let mut bench = Bench::new();
-    let number = {
-        let mut caller = bench.caller();
-        let memory = &caller.vcpu.memory;
-        let (tables, _held) = crate::paging::Tables::lock(
-            caller.hv.ram(),
-            &caller.domain.memory,
-            memory,
-            &mut caller.held,
-        );
-        let slot = tables.leaf_slot(memory, LDT).unwrap();
-        tables.leaf_value(slot).frame_number()
-    };
+    let number = bench.frame_at(LDT);
     let read_only = number << 12 | 5;
     assert_eq!(
         bench.result(number::UPDATE_VA_MAPPING, [LDT, read_only, 0]),

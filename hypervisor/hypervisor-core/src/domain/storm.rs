@@ -22,8 +22,8 @@ use hypercall_abi::table::prelude::RegisterArgument;
 use hypercall_abi::{GuestPtr, RawDomId, RawGrantRef, RawMfn, number};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-use crate::cpu::tests::{Bench, DATA};
 use crate::entry::Entry;
+use crate::fake::bench::{Bench, DATA};
 use crate::fake::{Preempt, next_random};
 
 const SECOND: RawDomId = RawDomId(3);

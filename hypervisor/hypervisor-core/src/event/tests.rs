@@ -8,10 +8,10 @@ use hypercall_abi::{Errno, RawDomId, RawPort, number};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::*;
-use crate::cpu::tests::{Bench, DATA};
 use crate::domain::DomId;
 use crate::domain::create::{self, Request};
 use crate::effects::Effects;
+use crate::fake::bench::{Bench, DATA};
 use crate::ids::{CpuSet, Frames, VcpuId};
 use crate::machine::DeviceLine;
 use crate::sched::Share;

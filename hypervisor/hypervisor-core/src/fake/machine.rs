@@ -196,14 +196,14 @@ impl Machine for FakeMachine {
     }
 
     fn scrub(&self, frame: Mfn) {
-        for offset in (0..4096).step_by(8) {
-            self.store_u64(frame, offset, 0);
+        for word in self.ram.words(frame) {
+            word.store(0, Ordering::Relaxed);
         }
     }
 
     fn copy_frame(&self, from: Mfn, to: Mfn) {
-        for offset in (0..4096).step_by(8) {
-            self.store_u64(to, offset, self.load_u64(from, offset));
+        for (to, from) in self.ram.words(to).iter().zip(self.ram.words(from)) {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 

@@ -4,8 +4,11 @@
 //! it, and uses the stale one; [`FakeMachine::cached`] shows them to a test's judge. Fresh frames hold poison, frames
 //! outside the pool panic, and reading one guest address twice within a call panics where a test asks for that.
 
+pub mod bench;
+mod heap;
 mod machine;
 mod ram;
+pub mod snapshot;
 mod tlb;
 
 use std::cell::Cell;
@@ -13,6 +16,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::vec::Vec;
 
+pub(crate) use self::heap::refused;
+pub use self::heap::{fail_heap, heap_requests};
 pub use self::ram::FakeRam;
 pub use self::tlb::{Access, Cached, CachedUse, FakeCpu};
 

@@ -35,17 +35,22 @@ impl FakeRam {
         }
     }
 
-    /// The word at a byte offset, aligned down to 8.
-    #[must_use]
-    pub fn word(&self, frame: Mfn, offset: usize) -> &AtomicU64 {
-        assert!(offset < 4096, "offset {offset} is not in a frame");
+    /// The words of a frame.
+    pub(super) fn words(&self, frame: Mfn) -> &[AtomicU64] {
         let (range, words) = self
             .ranges
             .iter()
             .find(|(range, _)| range.contains(frame.get()))
             .unwrap_or_else(|| panic!("frame {frame} is not in the pool"));
         let first = usize::try_from(frame.get() - range.start).expect("a small machine") * WORDS;
-        &words[first + offset / 8]
+        &words[first..first + WORDS]
+    }
+
+    /// The word at a byte offset, aligned down to 8.
+    #[must_use]
+    pub fn word(&self, frame: Mfn, offset: usize) -> &AtomicU64 {
+        assert!(offset < 4096, "offset {offset} is not in a frame");
+        &self.words(frame)[offset / 8]
     }
 
     /// The entry of this index.

@@ -51,6 +51,13 @@ impl Active {
         self.readers == 0 && self.writers == 0
     }
 
+    /// The record of an entry in use.
+    #[cfg(any(test, feature = "fake"))]
+    pub(super) fn in_use(self) -> Option<super::judge::Use> {
+        let frame = self.frame?;
+        Some((self.domid, frame, self.readers, self.writers))
+    }
+
     /// The frame in use.
     pub(super) const fn frame(&self) -> Option<Mfn> {
         self.frame

@@ -212,7 +212,11 @@ impl Shared {
         entry.clear(ram.machine, cleared);
     }
 
-    fn active<M: Machine>(&self, ram: Ram<'_, M>, reference: u32) -> Result<Active, Status> {
+    pub(super) fn active<M: Machine>(
+        &self,
+        ram: Ram<'_, M>,
+        reference: u32,
+    ) -> Result<Active, Status> {
         let index = usize::try_from(reference).map_err(|_| Status::BadReference)?;
         let word = self.active.load(ram.machine, index);
         let word = word.ok_or(Status::BadReference)?;

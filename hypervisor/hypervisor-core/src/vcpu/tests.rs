@@ -11,9 +11,9 @@ use hypercall_abi::{Errno, GuestPtr, RawMfn, number};
 use zerocopy::FromZeros;
 
 use super::context::selector;
-use crate::cpu::tests::{BASE, Bench, DATA, ENTRY, STACK};
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
 use crate::fake::Access;
+use crate::fake::bench::{BASE, Bench, DATA, ENTRY, STACK};
 use crate::ids::VcpuId;
 use crate::machine::Machine;
 use crate::vcpu::Mode;
