@@ -13,6 +13,7 @@ pub const LAYOUTS: &[Layout] = &[
     <crate::control::domain::DomainPause as GuestLayout>::LAYOUT,
     <crate::control::domain::DomainUnpause as GuestLayout>::LAYOUT,
     <crate::control::domain::DomainSetMax as GuestLayout>::LAYOUT,
+    <crate::control::domain::DomainSetLimit as GuestLayout>::LAYOUT,
     <crate::control::domain::DomainInfo as GuestLayout>::LAYOUT,
     <crate::control::domain::DomainRecord as GuestLayout>::LAYOUT,
     <crate::control::domain::CrashInfo as GuestLayout>::LAYOUT,

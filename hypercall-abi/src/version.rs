@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// The ABI that guests see, as `XENVER_version` tells it: Xen 4.17.
 pub const GUEST_ABI_VERSION: u32 = 4 << 16 | 17;
 /// Newest version of the control interface (hypercall 56) declared here.
-pub const CONTROL_ABI_VERSION: u16 = 1;
+pub const CONTROL_ABI_VERSION: u16 = 2;
 /// Oldest version of the control interface still served.
 pub const OLDEST_CONTROL_ABI_VERSION: u16 = 1;
 /// Text of `XENVER_capabilities`.

@@ -139,6 +139,10 @@ impl Host for Machine {
         manage::set_max(raw(domain), frames).named("domain_set_max")
     }
 
+    fn set_limit(&mut self, domain: DomId, frames: u64) -> Result<(), HostError> {
+        manage::set_limit(raw(domain), frames).named("domain_set_limit")
+    }
+
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize {
         hypercall::memory::populate_physmap_of(raw(domain), list, 0)
     }

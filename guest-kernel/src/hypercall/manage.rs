@@ -8,7 +8,8 @@ use hypercall_abi::control::ControlArgument;
 use hypercall_abi::control::audit::Audit;
 use hypercall_abi::control::device::{MsixBind, PciRead, PciWrite};
 use hypercall_abi::control::domain::{
-    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainRecord, DomainSetMax, DomainUnpause,
+    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainRecord, DomainSetLimit,
+    DomainSetMax, DomainUnpause,
 };
 use hypercall_abi::control::grant::GrantSeed;
 use hypercall_abi::control::host::{CpuInfo, HostInfo, LogRead};
@@ -40,6 +41,7 @@ plain!(
     DomainDestroy,
     DomainInfo,
     DomainPause,
+    DomainSetLimit,
     DomainSetMax,
     DomainUnpause,
     GrantSeed,
@@ -142,6 +144,20 @@ pub fn set_max(domain: RawDomId, max_frames: u64) -> Result<(), Errno> {
         domid: domain,
         max_frames,
         ..DomainSetMax::default()
+    });
+    done.map(|_| ())
+}
+
+/// Sets up to how many frames a domain may take more now.
+///
+/// # Errors
+/// `ESRCH`; `EINVAL` for one that is dying.
+pub fn set_limit(domain: RawDomId, limit_frames: u64) -> Result<(), Errno> {
+    let done = plain(DomainSetLimit {
+        header: DomainSetLimit::HEADER,
+        domid: domain,
+        limit_frames,
+        ..DomainSetLimit::default()
     });
     done.map(|_| ())
 }

@@ -110,6 +110,24 @@ pub struct DomainSetMax {
 layout!(DomainSetMax = "": 24 { header @ 0, domid @ 8, reserved @ 10, max_frames @ 16 });
 control!(DomainSetMax is DOMAIN_SET_MAX version 1);
 
+/// Argument of `DOMAIN_SET_LIMIT`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct DomainSetLimit {
+    /// Version 1.
+    pub header: ControlHeader,
+    /// In: which domain.
+    pub domid: RawDomId,
+    /// Zero.
+    pub reserved: [u16; 3],
+    /// In: frames up to which it may take more by itself; may be below what it has, and above its maximum.
+    pub limit_frames: u64,
+}
+layout!(DomainSetLimit = "": 24 { header @ 0, domid @ 8, reserved @ 10, limit_frames @ 16 });
+control!(DomainSetLimit is DOMAIN_SET_LIMIT version 1);
+
 /// Question and answer of `DOMAIN_INFO`: walks all domains, or looks at one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -211,6 +229,8 @@ constants! {
     DOMAIN_UNPAUSE: u32 = 0x204 => "";
     /// Sets how many frames a domain may have.
     DOMAIN_SET_MAX: u32 = 0x205 => "";
+    /// Sets up to how many frames a domain may take more now.
+    DOMAIN_SET_LIMIT: u32 = 0x207 => "";
     /// Has not run yet.
     DOMAIN_STATE_BUILDING: u32 = 0 => "";
     /// Runs, or waits for events.

@@ -3,7 +3,8 @@
 pub use crate::control::audit::Audit;
 pub use crate::control::device::{MsixBind, PciRead, PciWrite};
 pub use crate::control::domain::{
-    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainSetMax, DomainUnpause,
+    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainSetLimit, DomainSetMax,
+    DomainUnpause,
 };
 pub use crate::control::grant::GrantSeed;
 pub use crate::control::host::{CpuInfo, HostInfo, LogRead, SetWallclock};

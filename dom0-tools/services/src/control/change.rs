@@ -167,6 +167,12 @@ impl<H: Host> Manager<H> {
                 (&mut domain.vcpus, nodes.collect())
             }
         };
+        if resource == Resource::Memory
+            && let Err(error) = self.host.set_limit(domain.id, wanted)
+        {
+            // What it was admitted for before holds on: it cannot take more, which the wait will show.
+            log::error!("d{}: limit: {error}", domain.id);
+        }
         let before = target.wanted;
         let turn = target.set(wanted);
         // Only what differs is written: a guest need not look at a vCPU that stays as it is.

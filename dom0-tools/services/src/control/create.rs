@@ -119,13 +119,11 @@ impl<H: Host> Manager<H> {
             ));
         };
         let recipe = Arc::clone(&config.recipe);
-        match Build::begin(
-            &mut self.host,
-            domain,
-            made.shared_info_mfn,
-            recipe,
-            config.frames,
-        ) {
+        let limited = self.host.set_limit(domain, config.frames);
+        match limited.map_err(BuildError::Host).and_then(|()| {
+            let page = made.shared_info_mfn;
+            Build::begin(&mut self.host, domain, page, recipe, config.frames)
+        }) {
             Ok(build) => Ok((domain, build)),
             Err(error) => {
                 self.discard(domain);

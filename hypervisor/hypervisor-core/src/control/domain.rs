@@ -6,7 +6,7 @@ use core::fmt::{self, Write};
 use hypercall_abi::control::domain::{
     CrashInfo as CrashRecord, DOMAIN_STATE_BUILDING, DOMAIN_STATE_CRASHED, DOMAIN_STATE_DYING,
     DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING, DOMAIN_STATE_SHUTDOWN, DomainCreate, DomainDestroy,
-    DomainInfo, DomainPause, DomainRecord, DomainSetMax, DomainUnpause,
+    DomainInfo, DomainPause, DomainRecord, DomainSetLimit, DomainSetMax, DomainUnpause,
 };
 use hypercall_abi::sched::SHUTDOWN_CRASH;
 use hypercall_abi::{Errno, RawDomId, RawMfn};
@@ -114,6 +114,22 @@ pub(super) fn domain_set_max<M: Machine>(
         .account(caller.hv.frames())
         .ok_or(Errno::EINVAL)?;
     account.set_maximum(Frames::new(request.max_frames));
+    Ok(End::Done)
+}
+
+pub(super) fn domain_set_limit<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    _: ControlRight,
+    request: &mut DomainSetLimit,
+) -> Answer {
+    require(request.reserved == [0; 3])?;
+    let domain = caller.resolve(request.domid)?;
+    alive(caller, &domain)?;
+    let account = domain
+        .memory
+        .account(caller.hv.frames())
+        .ok_or(Errno::EINVAL)?;
+    account.set_limit(Frames::new(request.limit_frames));
     Ok(End::Done)
 }
 

@@ -480,3 +480,39 @@ fn a_guest_copy_that_fails_is_efault_wherever_it_is() {
         })
     });
 }
+
+#[test]
+fn a_domain_takes_frames_up_to_its_limit_whatever_its_maximum() {
+    let mut bench = Bench::new();
+    create(&mut bench).unwrap();
+    let limit = |bench: &mut Bench, frames| {
+        let request = with(|request: &mut DomainSetLimit| {
+            request.domid = SECOND;
+            request.limit_frames = frames;
+        });
+        op(bench, request).map(drop)
+    };
+    assert_eq!(limit(&mut bench, 6), Ok(()));
+    let pfns: [u64; 8] = core::array::from_fn(|index| u64::try_from(index).unwrap());
+    bench.write(LIST, &pfns);
+    let request = MemoryReservation {
+        extent_start: GuestPtr::new(LIST),
+        nr_extents: 8,
+        domid: SECOND,
+        ..MemoryReservation::default()
+    };
+    bench.write(DATA, &request);
+    let done = bench.result(number::MEMORY_OP, [XENMEM_POPULATE_PHYSMAP.into(), DATA, 0]);
+    assert_eq!(done, 6);
+    let record = info(&mut bench).unwrap();
+    assert_eq!((record.frames, record.max_frames), (6, 64));
+    // Below what it has: nothing more, and nothing is taken away.
+    assert_eq!(limit(&mut bench, 2), Ok(()));
+    bench.write(DATA, &request);
+    let done = bench.result(number::MEMORY_OP, [XENMEM_POPULATE_PHYSMAP.into(), DATA, 0]);
+    assert_eq!((done, info(&mut bench).unwrap().frames), (0, 6));
+    assert_eq!(limit(&mut bench, u64::MAX), Ok(()));
+    destroy(&mut bench).unwrap();
+    assert_eq!(limit(&mut bench, 1), Err(Errno::ESRCH));
+    recount(&mut bench);
+}

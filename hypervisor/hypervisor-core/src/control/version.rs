@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn versions_calls_and_operations_are_told() {
-        assert_eq!(answer(QUERY_VERSIONS, 0), Ok([0x40011, 1, 1, 3]));
+        assert_eq!(answer(QUERY_VERSIONS, 0), Ok([0x40011, 2, 1, 3]));
         let [bitmap, ..] = answer(QUERY_HYPERCALLS, 0).unwrap();
         assert_eq!(
             bitmap & 0b1111 << 10,

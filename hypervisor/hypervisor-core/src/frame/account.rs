@@ -33,6 +33,8 @@ pub struct Account {
     domid: AtomicU16,
     total: AtomicU64,
     maximum: AtomicU64,
+    /// Up to here it may take more now; what is above is for its manager to admit first.
+    limit: AtomicU64,
     special: AtomicU64,
     overhead: AtomicU64,
     /// Bit n: CPU n may hold translations of the domain (I28).
@@ -50,6 +52,7 @@ impl Account {
         self.dying.store(false, Ordering::Relaxed);
         self.domid.store(domid, Ordering::Relaxed);
         self.maximum.store(maximum.get(), Ordering::Relaxed);
+        self.limit.store(u64::MAX, Ordering::Relaxed);
         self.dirty.store(0, Ordering::Relaxed);
         true
     }
@@ -91,6 +94,11 @@ impl Account {
     /// Sets the maximum. Below the total it only stops further allocation.
     pub fn set_maximum(&self, maximum: Frames) {
         self.maximum.store(maximum.get(), Ordering::Release);
+    }
+
+    /// Sets up to how many frames the domain may take more now. Below the total it only stops further allocation.
+    pub fn set_limit(&self, limit: Frames) {
+        self.limit.store(limit.get(), Ordering::Release);
     }
 
     /// Pages that the hypervisor shares with the domain.
@@ -139,11 +147,9 @@ impl Account {
         if self.is_dying() {
             return Err(AccountError::Dying);
         }
-        let within = |total: u64| {
-            total
-                .checked_add(count)
-                .filter(|&sum| sum <= self.maximum.load(Ordering::Acquire))
-        };
+        let maximum = self.maximum.load(Ordering::Acquire);
+        let most = maximum.min(self.limit.load(Ordering::Acquire));
+        let within = |total: u64| total.checked_add(count).filter(|&sum| sum <= most);
         self.total
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, within)
             .map(drop)

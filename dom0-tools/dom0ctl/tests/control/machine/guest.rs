@@ -202,7 +202,10 @@ impl Guest {
                     Manners::Half => body.frames.midpoint(wanted),
                     Manners::Good | Manners::Deaf | Manners::Stubborn => wanted,
                 };
-                let wanted = wanted.min(body.max_frames).min(body.frames + *free);
+                let wanted = wanted
+                    .min(body.max_frames)
+                    .min(body.limit)
+                    .min(body.frames + *free);
                 *free = *free + body.frames - wanted;
                 body.frames = wanted;
             }

@@ -56,6 +56,7 @@ impl SharedPage for Page {
 pub(crate) struct Body {
     pub(crate) frames: u64,
     pub(crate) max_frames: u64,
+    pub(crate) limit: u64,
     pub(crate) online: BTreeSet<u32>,
     pub(crate) max_vcpus: u32,
     pub(crate) shutdown: Option<u32>,
@@ -253,6 +254,7 @@ impl Host for FakeHost {
         let body = Body {
             frames: 0,
             max_frames: wish.max_frames,
+            limit: u64::MAX,
             online: BTreeSet::new(),
             max_vcpus: wish.max_vcpus,
             shutdown: None,
@@ -314,6 +316,11 @@ impl Host for FakeHost {
         Ok(())
     }
 
+    fn set_limit(&mut self, domain: DomId, frames: u64) -> Result<(), HostError> {
+        self.state.borrow_mut().body(domain)?.limit = frames;
+        Ok(())
+    }
+
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize {
         let mut state = self.state.borrow_mut();
         let wanted = u64::try_from(list.len()).unwrap();
@@ -321,7 +328,9 @@ impl Host for FakeHost {
         let Ok(body) = state.body(domain) else {
             return 0;
         };
-        let given = wanted.min(free).min(body.max_frames - body.frames);
+        let given = wanted
+            .min(free)
+            .min(body.max_frames.min(body.limit) - body.frames);
         body.frames += given;
         state.free -= given;
         let given = usize::try_from(given).unwrap();

@@ -59,6 +59,8 @@ impl SharedPage for Page {
 /// What the fake knows of a domain.
 pub(super) struct FakeDomain {
     pub(super) record: DomainRecord,
+    /// Frames up to which it may take more by itself.
+    pub(super) limit: u64,
     pub(super) frames: BTreeMap<u64, Box<[u8; 4096]>>,
     /// Page number of each frame.
     pub(super) m2p: BTreeMap<u64, u64>,
@@ -235,6 +237,7 @@ impl Host for FakeHost {
         record.created_ns = self.now;
         let domain = FakeDomain {
             record,
+            limit: u64::MAX,
             frames: BTreeMap::new(),
             m2p: BTreeMap::new(),
             grants: BTreeMap::new(),
@@ -300,6 +303,11 @@ impl Host for FakeHost {
         Ok(())
     }
 
+    fn set_limit(&mut self, domain: DomId, frames: u64) -> Result<(), HostError> {
+        self.known("set_limit", domain)?.limit = frames;
+        Ok(())
+    }
+
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize {
         if self.point("populate").is_err() {
             return 0;
@@ -310,7 +318,8 @@ impl Host for FakeHost {
         };
         let mut done = 0;
         for (page, left) in list.iter_mut().zip((0..free).rev()) {
-            if left == 0 || domain.record.frames >= domain.record.max_frames {
+            let most = domain.record.max_frames.min(domain.limit);
+            if left == 0 || domain.record.frames >= most {
                 break;
             }
             domain.m2p.insert(self.next_frame, *page);
