@@ -5,6 +5,7 @@ use crate::layout::{Constant, GuestLayout, Layout};
 /// Every structure with a `layout!` line.
 pub const LAYOUTS: &[Layout] = &[
     <crate::control::audit::Audit as GuestLayout>::LAYOUT,
+    <crate::control::counters::DomainCounters as GuestLayout>::LAYOUT,
     <crate::control::device::PciRead as GuestLayout>::LAYOUT,
     <crate::control::device::PciWrite as GuestLayout>::LAYOUT,
     <crate::control::device::MsixBind as GuestLayout>::LAYOUT,
@@ -125,6 +126,7 @@ pub const CONSTANTS: &[&[Constant]] = &[
     crate::assist::CONSTANTS,
     crate::console::CONSTANTS,
     crate::control::audit::CONSTANTS,
+    crate::control::counters::CONSTANTS,
     crate::control::device::CONSTANTS,
     crate::control::domain::CONSTANTS,
     crate::control::grant::CONSTANTS,

@@ -12,6 +12,7 @@ use guest_kernel::grant::{self, Access, GrantError};
 use guest_kernel::hypercall::{self, Errno, manage};
 use guest_kernel::{heap, timer};
 use hypercall_abi::control::audit::Audit;
+use hypercall_abi::control::counters::COUNTER_KINDS;
 use hypercall_abi::control::domain::{DomainCreate, DomainRecord};
 use hypercall_abi::control::grant::GrantSeed;
 use hypercall_abi::control::host::{CpuInfo, HostInfo};
@@ -107,6 +108,10 @@ impl Host for Machine {
 
     fn vcpu_info(&self, domain: DomId, vcpu: u32) -> Result<VcpuRecord, HostError> {
         manage::vcpu_info(raw(domain), vcpu).named("vcpu_info")
+    }
+
+    fn counters(&self, domain: DomId) -> Result<[u64; COUNTER_KINDS], HostError> {
+        manage::counters(raw(domain)).named("domain_counters")
     }
 
     fn create(&mut self, wish: &DomainCreate) -> Result<DomainCreate, HostError> {

@@ -201,7 +201,7 @@ pub struct DomainDetail {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Counter {
-    /// What was asked for: a hypercall's name, or `emulation:` or `fault:` and a kind.
+    /// What was asked for: `hypercall:`, `exception:` or `emulation:` and a name.
     pub kind: String,
     /// How often.
     pub count: u64,

@@ -6,6 +6,7 @@
 
 use hypercall_abi::control::ControlArgument;
 use hypercall_abi::control::audit::Audit;
+use hypercall_abi::control::counters::{COUNTER_KINDS, DomainCounters};
 use hypercall_abi::control::device::{MsixBind, PciRead, PciWrite};
 use hypercall_abi::control::domain::{
     DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainRecord, DomainSetLimit,
@@ -37,6 +38,7 @@ macro_rules! plain {
 plain!(
     Audit,
     CpuInfo,
+    DomainCounters,
     DomainCreate,
     DomainDestroy,
     DomainInfo,
@@ -108,6 +110,17 @@ pub fn domain_info(first: RawDomId) -> Result<DomainRecord, Errno> {
     question.header = DomainInfo::HEADER;
     question.first = first;
     plain(question).map(|answer| answer.record)
+}
+
+/// How often a domain has asked for each kind of thing.
+///
+/// # Errors
+/// `ESRCH`.
+pub fn counters(domain: RawDomId) -> Result<[u64; COUNTER_KINDS], Errno> {
+    let mut question = DomainCounters::new_zeroed();
+    question.header = DomainCounters::HEADER;
+    question.domid = domain;
+    plain(question).map(|answer| answer.counts)
 }
 
 /// One vCPU.

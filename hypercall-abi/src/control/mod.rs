@@ -17,6 +17,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub mod audit;
+pub mod counters;
 pub mod device;
 pub mod domain;
 pub mod grant;

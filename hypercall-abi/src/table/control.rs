@@ -35,6 +35,8 @@ macro_rules! for_each_control_operation {
             0x205 domain_set_max(argument: InOut<DomainSetMax>) since 1 by dom0;
             /// Sets up to how many frames a domain may take more now; its maximum stays. Errors: `ESRCH`; `EINVAL` dying.
             0x207 domain_set_limit(argument: InOut<DomainSetLimit>) since 2 by dom0;
+            /// Tells how often a domain has asked for each kind of thing. Errors: `ESRCH`.
+            0x208 domain_counters(argument: InOut<DomainCounters>) since 2 by dom0;
             /// Fills frames. Errors: `ESRCH`; `EINVAL` too many, `done` beyond them, or not the domain's frame, or one in use
             /// as a table; `EBUSY` the domain is not building.
             0x300 memory_write(argument: InOut<MemoryWrite>) since 1 by dom0;

@@ -8,8 +8,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::marker::PhantomData;
 
+use crate::domain::Domain;
 use crate::domain::crash::{self, CrashReason};
-use crate::domain::{Domain, DomainCounters};
 use crate::effects::Effects;
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
 use crate::event::{self, Virq};
@@ -199,7 +199,7 @@ fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(
         Entry::Sysenter => deliver::sysenter(caller),
         Entry::Exception { vector, error, cr2 } => {
             caller.state.exit = ExitPath::Iret;
-            DomainCounters::count(&caller.domain.counters.faults);
+            caller.vcpu.counts.add_exception(vector);
             trap::exception(caller, vector, error, cr2)
         }
         Entry::ExitFault { vector, error, cr2 } => {

@@ -7,7 +7,6 @@ use hypercall_abi::Errno;
 use hypercall_abi::table::prelude::*;
 
 use crate::caller::Caller;
-use crate::domain::DomainCounters;
 use crate::domain::crash::CrashReason;
 use crate::entry::ExitPath;
 use crate::machine::Machine;
@@ -31,10 +30,10 @@ pub fn syscall<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason
     if caller.state.mode == Mode::User {
         return deliver::syscall(caller);
     }
-    DomainCounters::count(&caller.domain.counters.hypercalls);
     let registers = &caller.state.registers;
     let number = registers.rax;
     if number == IRET {
+        caller.vcpu.counts.add_call(IRET);
         return crate::vcpu::iret::iret(caller);
     }
     let mut arguments = [
@@ -89,8 +88,14 @@ macro_rules! calls {
             arguments: &mut Arguments,
         ) -> Outcome {
             match number {
-                $($number => handlers::$name(caller, arguments),)*
-                _ => Outcome::Refused(Errno::ENOSYS),
+                $($number => {
+                    caller.vcpu.counts.add_call($number);
+                    handlers::$name(caller, arguments)
+                })*
+                _ => {
+                    caller.vcpu.counts.add_call(u64::MAX);
+                    Outcome::Refused(Errno::ENOSYS)
+                }
             }
         }
 

@@ -9,7 +9,8 @@ use crate::output::table::{Align, pairs, render};
 use crate::output::units::{cpu_time, span};
 use crate::size::human;
 use clap::Args;
-use dom0_protocol::domain::{DomainDetail, DomainRecord, DriverState, VcpuRecord};
+use dom0_protocol::domain::{Counter, DomainDetail, DomainRecord, DriverState, VcpuRecord};
+use dom0_protocol::reply::Shown;
 use dom0_protocol::{DomainSelector, Reply, Request};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,6 +20,9 @@ use serde::Serialize;
 pub struct Arguments {
     /// The domain, by name or number
     domain: DomainSelector,
+    /// Also show what it has asked of the hypervisor, by kind
+    #[arg(long)]
+    counters: bool,
 }
 
 /// The result: the fields of `list`, and more.
@@ -30,11 +34,14 @@ pub struct Show {
     /// What only `show` says.
     #[serde(flatten)]
     pub detail: DomainDetail,
+    /// How often it has asked for each kind of thing, the most frequent first; only with `--counters`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counters: Option<Vec<Counter>>,
 }
 
 impl Show {
     fn lines(&self) -> Vec<(&'static str, String)> {
-        let Self { record, detail } = self;
+        let Self { record, detail, .. } = self;
         let driver = |state| match state {
             DriverState::Ready => "ready",
             DriverState::Unknown => "not seen",
@@ -138,9 +145,21 @@ fn vcpu_table(vcpus: &[VcpuRecord], terminal: bool) -> String {
     render(&columns, rows.collect(), terminal)
 }
 
+fn counter_table(counters: &[Counter], terminal: bool) -> String {
+    let columns = [("KIND", Align::Left), ("COUNT", Align::Right)];
+    let rows = counters
+        .iter()
+        .map(|counter| vec![counter.kind.clone(), counter.count.to_string()]);
+    render(&columns, rows.collect(), terminal)
+}
+
 impl Report for Show {
     fn text(&self, terminal: bool) -> String {
-        pairs(&self.lines()) + "\n" + &vcpu_table(&self.detail.vcpu, terminal)
+        let mut text = pairs(&self.lines()) + "\n" + &vcpu_table(&self.detail.vcpu, terminal);
+        if let Some(counters) = &self.counters {
+            text = text + "\n" + &counter_table(counters, terminal);
+        }
+        text
     }
 }
 
@@ -149,12 +168,25 @@ impl Report for Show {
 /// # Errors
 /// `no-such-domain`, or what else dom0 answers.
 pub fn run(arguments: Arguments, context: &mut Context<'_, '_>) -> Result<()> {
-    let reply = context.connect()?.ask(Request::Show(arguments.domain))?;
+    let mut session = context.connect()?;
+    let reply = session.ask(Request::Show(arguments.domain))?;
     let Reply::Domain(shown) = reply else {
         return Err(unexpected(&reply));
     };
+    let Shown { record, detail } = *shown;
+    let counters = if arguments.counters {
+        // By number: it is the same domain that the lines above are about.
+        let reply = session.ask(Request::Counters(DomainSelector::Id(record.id)))?;
+        let Reply::Counters(counters) = reply else {
+            return Err(unexpected(&reply));
+        };
+        Some(counters)
+    } else {
+        None
+    };
     context.print(&Show {
-        record: shown.record,
-        detail: shown.detail,
+        record,
+        detail,
+        counters,
     })
 }

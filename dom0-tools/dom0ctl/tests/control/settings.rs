@@ -33,6 +33,24 @@ fn a_share_is_shown_changed_and_refused() {
 }
 
 #[test]
+fn what_a_domain_asks_for_is_shown_when_it_is_wanted() {
+    let machine = machine();
+    done(&machine, &["create", "--name", "c"]);
+    let plain = machine.run(&["show", "c", "--json"]).json("show");
+    assert!(plain["counters"].is_null());
+    let counted = machine
+        .run(&["show", "c", "--counters", "--json"])
+        .json("show");
+    let most = &counted["counters"][0];
+    assert_eq!(
+        (&most["kind"], &most["count"]),
+        (&"exception:PF".into(), &9.into())
+    );
+    let text = done(&machine, &["show", "c", "--counters"]).out;
+    assert!(text.contains("hypercall:mmu_update"), "{text}");
+}
+
+#[test]
 fn a_name_and_a_maximum_change() {
     let machine = machine();
     done(&machine, &["create", "--name", "old"]);

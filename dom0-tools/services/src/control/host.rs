@@ -9,6 +9,7 @@ use hypercall_abi::{
     Errno,
     control::{
         audit::Audit,
+        counters::COUNTER_KINDS,
         domain::{DomainCreate, DomainRecord},
         host::{CpuInfo, HostInfo},
         vcpu::VcpuRecord,
@@ -98,6 +99,8 @@ pub trait Host {
     fn domain_info(&self, first: DomId) -> Result<Option<DomainRecord>, HostError>;
     /// One vCPU's figures.
     fn vcpu_info(&self, domain: DomId, vcpu: u32) -> Result<VcpuRecord, HostError>;
+    /// How often a domain has asked for each kind of thing.
+    fn counters(&self, domain: DomId) -> Result<[u64; COUNTER_KINDS], HostError>;
     /// Makes an empty domain, paused once.
     fn create(&mut self, wish: &DomainCreate) -> Result<DomainCreate, HostError>;
     /// Ends a domain; all that it had is free when this returns.

@@ -12,7 +12,8 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use dom0_protocol::{
     DomainName, DomainSelector, ErrorCode, ErrorReply, Reply, StreamId, VERSION,
     domain::{
-        CrashRecord, DomainDetail, DomainRecord, DomainState, DriverState, VcpuRecord, VcpuState,
+        Counter, CrashRecord, DomainDetail, DomainRecord, DomainState, DriverState, VcpuRecord,
+        VcpuState,
     },
     host::{AuditReport, CpuRecord, HostInfo, VersionInfo},
     reply::Shown,
@@ -20,6 +21,7 @@ use dom0_protocol::{
 use hypercall_abi::{
     control::{
         audit::Audit,
+        counters::counter_name,
         domain::{CrashInfo, DomainRecord as HostRecord},
         vcpu::{
             VCPU_ON_NO_CPU, VCPU_STATE_BLOCKED, VCPU_STATE_PAUSED, VCPU_STATE_RUNNABLE,
@@ -125,6 +127,27 @@ impl<H: Host> Manager<H> {
             }
         }
         Ok(Reply::Domain(Box::new(Shown { record, detail })))
+    }
+
+    pub(super) fn counters(&self, selector: &DomainSelector) -> Result<Reply, ErrorReply> {
+        let id = match self.find(selector)? {
+            Subject::Dom0 => DomId::DOM0,
+            Subject::Made(key) => {
+                let domain = self.domains.get(&key);
+                domain.ok_or_else(|| words::no_such_domain(selector))?.id
+            }
+        };
+        let counts = self.host.counters(id).map_err(words::host)?;
+        let named = counts.into_iter().enumerate().filter_map(|(kind, count)| {
+            let (group, name) = counter_name(kind).filter(|_| count > 0)?;
+            Some(Counter {
+                kind: alloc::format!("{group}:{name}"),
+                count,
+            })
+        });
+        let mut counters: Vec<Counter> = named.collect();
+        counters.sort_by_key(|counter| core::cmp::Reverse(counter.count));
+        Ok(Reply::Counters(counters))
     }
 
     /// One line of the list.

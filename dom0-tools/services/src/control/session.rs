@@ -144,12 +144,7 @@ impl<H: Host> Manager<H> {
             Request::Shutdown(wish) => return self.shutdown(id, &wish),
             Request::Reboot(wish) => return self.reboot(id, &wish),
             Request::Console(wish) => return self.open_console(id, &wish),
-            Request::Counters(_) => {
-                return Err(ErrorReply::new(
-                    ErrorCode::UnknownRequest,
-                    "unknown request number 23",
-                ));
-            }
+            Request::Counters(selector) => self.counters(&selector)?,
             Request::Move(wish) => return self.begin_move(id, &wish),
             Request::Sched(wish) => self.sched(&wish)?,
             Request::MaxMemory(wish) => self.max_memory(&wish)?,

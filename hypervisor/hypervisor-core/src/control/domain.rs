@@ -3,6 +3,9 @@
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
 
+use hypercall_abi::control::counters::{
+    COUNTER_CPUID, COUNTER_EXCEPTIONS, COUNTER_KINDS, DomainCounters,
+};
 use hypercall_abi::control::domain::{
     CrashInfo as CrashRecord, DOMAIN_STATE_BUILDING, DOMAIN_STATE_CRASHED, DOMAIN_STATE_DYING,
     DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING, DOMAIN_STATE_SHUTDOWN, DomainCreate, DomainDestroy,
@@ -22,7 +25,6 @@ use crate::domain::rights::ControlRight;
 use crate::domain::{DomId, Domain, teardown};
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
-use crate::sync::Ordering;
 
 pub(super) fn domain_create<M: Machine>(
     caller: &mut Caller<'_, M>,
@@ -185,8 +187,7 @@ fn record<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) -> DomainReco
     record.vcpus_max = u32::try_from(domain.vcpus().len()).unwrap_or(u32::MAX);
     record.uuid = *domain.uuid();
     record.created_ns = domain.created().get();
-    record.hypercalls = domain.counters.hypercalls.load(Ordering::Relaxed);
-    record.faults = domain.counters.faults.load(Ordering::Relaxed);
+    (record.hypercalls, record.faults) = totals(domain);
     if let Some(account) = domain.memory.account(caller.hv.frames()) {
         record.frames = account.total().get();
         record.max_frames = account.maximum().get();
@@ -197,6 +198,38 @@ fn record<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) -> DomainReco
     let life = *domain.life.lock(&mut caller.held).0;
     tell_life(&life, paused, &mut record);
     record
+}
+
+/// Hypercalls and exceptions of all vCPUs.
+fn totals(domain: &Domain) -> (u64, u64) {
+    let (mut calls, mut faults) = (0_u64, 0_u64);
+    for vcpu in domain.vcpus() {
+        for (kind, count) in (0..COUNTER_CPUID).zip(vcpu.counts.all()) {
+            let sum = if kind < COUNTER_EXCEPTIONS {
+                &mut calls
+            } else {
+                &mut faults
+            };
+            *sum = sum.wrapping_add(count);
+        }
+    }
+    (calls, faults)
+}
+
+pub(super) fn domain_counters<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    _: ControlRight,
+    request: &mut DomainCounters,
+) -> Answer {
+    require(request.reserved == [0; 3])?;
+    let domain = caller.resolve(request.domid)?;
+    request.counts = [0; COUNTER_KINDS];
+    for vcpu in domain.vcpus() {
+        for (sum, count) in request.counts.iter_mut().zip(vcpu.counts.all()) {
+            *sum = sum.wrapping_add(count);
+        }
+    }
+    Ok(End::Done)
 }
 
 /// What the scheduler knows. True if the domain is paused.

@@ -516,3 +516,28 @@ fn a_domain_takes_frames_up_to_its_limit_whatever_its_maximum() {
     assert_eq!(limit(&mut bench, 1), Err(Errno::ESRCH));
     recount(&mut bench);
 }
+
+#[test]
+fn what_a_domain_asks_for_is_counted_by_kind() {
+    let mut bench = Bench::new();
+    let counts = |bench: &mut Bench| {
+        let first = with(|request: &mut DomainCounters| request.domid = RawDomId(0));
+        op(bench, first).unwrap().counts
+    };
+    let before = counts(&mut bench);
+    bench.result(number::XEN_VERSION, [0, 0, 0]);
+    bench.result(number::XEN_VERSION, [0, 0, 0]);
+    bench.result(999, [0, 0, 0]);
+    let after = counts(&mut bench);
+    let more = |kind: u32| {
+        let kind = usize::try_from(kind).unwrap();
+        after[kind] - before[kind]
+    };
+    assert_eq!((more(number::XEN_VERSION), more(63)), (2, 1));
+    assert_eq!(more(number::PARAVANE_OP), 1);
+    let request = with(|request: &mut DomainInfo| request.first = RawDomId(0));
+    let record = op(&mut bench, request).unwrap().record;
+    assert_eq!(record.hypercalls, after[..64].iter().sum::<u64>() + 1);
+    let stranger = with(|request: &mut DomainCounters| request.domid = RawDomId(9));
+    assert_eq!(op(&mut bench, stranger).map(drop), Err(Errno::ESRCH));
+}

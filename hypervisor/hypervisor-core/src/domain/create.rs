@@ -8,7 +8,7 @@ use hypercall_abi::ids::XEN_LEGACY_MAX_VCPUS;
 
 use super::account::DomainMemory;
 use super::life::LifeRecord;
-use super::{DomId, Domain, DomainCounters};
+use super::{DomId, Domain};
 use crate::console::ConsoleLine;
 use crate::event::{DOMAIN_PORTS, EventTable, FIRST_DOMAIN_PORTS};
 use crate::frame::AllocError;
@@ -153,7 +153,6 @@ fn assemble<M: Machine>(
         teardown: Ranked::new(Teardown::new()),
         life: Ranked::new(LifeRecord::new()),
         console: Ranked::new(ConsoleLine::new()),
-        counters: DomainCounters::default(),
     };
     heap::shared(domain).map_err(|domain| {
         let owner = domain.memory.owner();

@@ -13,7 +13,7 @@ pub mod stop;
 pub mod table;
 pub mod teardown;
 
-pub use record::{Assist, Domain, DomainCounters};
+pub use record::{Assist, Domain};
 pub use table::{DomId, DomainTable};
 
 #[cfg(test)]

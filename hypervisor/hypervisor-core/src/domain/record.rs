@@ -23,22 +23,6 @@ pub enum Assist {
     RunstateUpdateFlag = 5,
 }
 
-/// What a domain did, in numbers.
-#[derive(Debug, Default)]
-pub struct DomainCounters {
-    /// Hypercalls.
-    pub hypercalls: AtomicU64,
-    /// Exceptions passed to the guest or emulated.
-    pub faults: AtomicU64,
-}
-
-impl DomainCounters {
-    /// Counts one.
-    pub fn count(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// A domain. What can change is in its parts, each with its own lock or word.
 #[derive(Debug)]
 pub struct Domain {
@@ -64,8 +48,6 @@ pub struct Domain {
     pub life: Ranked<{ rank::DOMAIN_LIFE }, LifeRecord>,
     /// What it has written to the console since the last end of line.
     pub console: Ranked<{ rank::CONSOLE }, ConsoleLine>,
-    /// Counters.
-    pub counters: DomainCounters,
 }
 
 impl Domain {

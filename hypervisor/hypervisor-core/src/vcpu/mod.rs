@@ -7,6 +7,7 @@ pub mod bounce;
 pub mod callback;
 pub(crate) mod calls;
 pub mod context;
+pub mod counts;
 pub mod debug;
 pub mod deliver;
 pub mod descriptor;

@@ -1,6 +1,10 @@
 //! Executing what the emulator decoded: privileged instructions, and CPUID behind its prefix (pv-abi 6.1 to 6.4).
 
 use hypercall_abi::Errno;
+use hypercall_abi::control::counters::{
+    COUNTER_CLI_STI, COUNTER_CPUID, COUNTER_DEBUG, COUNTER_OTHER, COUNTER_PORT, COUNTER_RDMSR,
+    COUNTER_RDTSC, COUNTER_READ_CR, COUNTER_WRITE_CR, COUNTER_WRMSR,
+};
 use hypercall_abi::cpuid::EMULATE_PREFIX;
 
 use super::calls;
@@ -44,6 +48,7 @@ pub fn emulate<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason
             return copy_fault(caller, address, false, Errno::EFAULT);
         }
     };
+    caller.vcpu.counts.add(kind_of(&instruction.operation));
     match execute(caller, instruction.operation, instruction.length)? {
         Did::Done => retire(caller, instruction.length),
         Did::Handled => Ok(()),
@@ -92,8 +97,27 @@ pub fn invalid_opcode<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Cras
     if opcode != [0x0f, 0xa2] {
         return deliver::exception(caller, vector::INVALID_OPCODE, None);
     }
+    caller.vcpu.counts.add(COUNTER_CPUID);
     execute_cpuid(caller, true);
     retire(caller, 7)
+}
+
+/// What an instruction is counted as.
+const fn kind_of(operation: &Operation) -> u32 {
+    match operation {
+        Operation::Cpuid => COUNTER_CPUID,
+        Operation::Rdmsr => COUNTER_RDMSR,
+        Operation::Wrmsr => COUNTER_WRMSR,
+        Operation::ReadControl { .. } => COUNTER_READ_CR,
+        Operation::WriteControl { .. } => COUNTER_WRITE_CR,
+        Operation::ReadDebug { .. } | Operation::WriteDebug { .. } => COUNTER_DEBUG,
+        Operation::PortAccess { .. } | Operation::PortString(_) => COUNTER_PORT,
+        Operation::Cli | Operation::Sti => COUNTER_CLI_STI,
+        Operation::Rdtsc | Operation::Rdtscp => COUNTER_RDTSC,
+        Operation::Clts | Operation::Wbinvd | Operation::Xsetbv | Operation::Interrupt(_) => {
+            COUNTER_OTHER
+        }
+    }
 }
 
 fn execute<M: Machine>(

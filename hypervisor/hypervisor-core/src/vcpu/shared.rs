@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 
+use super::counts::Counts;
 use super::state::VcpuState;
 use crate::ids::{Mfn, PhysCpu, VcpuId};
 use crate::machine::Machine;
@@ -95,6 +96,8 @@ pub struct Vcpu {
     initialised: AtomicBool,
     /// One CPU is giving it a context.
     starting: AtomicBool,
+    /// What it has asked for.
+    pub counts: Counts,
     /// Roots and descriptor tables.
     pub memory: VcpuMemory,
     /// Its one-shot timer and the deadline of its poll.
@@ -128,6 +131,7 @@ impl Vcpu {
             nmi: AtomicBool::new(false),
             initialised: AtomicBool::new(false),
             starting: AtomicBool::new(false),
+            counts: Counts::new(),
             memory: VcpuMemory::new(),
             alarms: Default::default(),
             period: AtomicU64::new(0),

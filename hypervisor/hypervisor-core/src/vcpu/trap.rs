@@ -1,6 +1,7 @@
 //! Exceptions of a guest: which are the hypervisor's, which are changed on the way, which go on as they came (pv-abi 5.3).
 
 use hypercall_abi::Errno;
+use hypercall_abi::control::counters::COUNTER_TABLE_WRITE;
 
 use super::context::{rflags, vector};
 use super::deliver;
@@ -124,8 +125,14 @@ fn table_write<M: Machine>(
     let code = bytes.get(..read).unwrap_or(&[]);
     let registers = &mut caller.state.registers;
     match write_fault(call, registers, code, cr2, &mut caller.held) {
-        WriteEnd::Done(Trap::None) | WriteEnd::Retry => Ok(()),
-        WriteEnd::Done(Trap::SingleStep) => privileged::single_step(caller),
+        WriteEnd::Done(step) => {
+            caller.vcpu.counts.add(COUNTER_TABLE_WRITE);
+            match step {
+                Trap::None => Ok(()),
+                Trap::SingleStep => privileged::single_step(caller),
+            }
+        }
+        WriteEnd::Retry => Ok(()),
         WriteEnd::ReadFault(address) => deliver::page_fault(caller, address, 0),
         WriteEnd::Refused => deliver::page_fault(caller, cr2, shown),
     }
