@@ -47,6 +47,9 @@ pub struct Global {
     // Not clap's `env`: a caller of the library has its say between the option and the environment.
     #[arg(long, global = true, value_name = "unix:PATH", display_order = 900)]
     pub connect: Option<Address>,
+    /// How long dom0 may take for an answer that waits for no guest
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "30", value_parser = seconds, display_order = 902)]
+    pub patience: Duration,
     /// Print results, and errors, as JSON
     #[arg(long, global = true, display_order = 901)]
     pub json: bool,

@@ -15,6 +15,7 @@ pub mod cpus;
 pub mod exit;
 pub mod image;
 pub mod output;
+pub mod patience;
 pub mod schema;
 pub mod session;
 pub mod size;
@@ -56,6 +57,7 @@ pub fn run_on(
     let json = cli.global.json;
     let mut context = command::Context {
         json,
+        patience: cli.global.patience,
         address: cli.global.connect.as_ref().or(address),
         surface,
     };

@@ -4,6 +4,7 @@
 //! passed over.
 
 use crate::exit::{Failure, Result};
+use crate::patience::{USUAL, longest_silence};
 use dom0_protocol::credit::{Credit, Receiver, SERVER_START};
 use dom0_protocol::outbox::PIECE;
 use dom0_protocol::{
@@ -27,6 +28,7 @@ pub struct Session {
     last_stream: u16,
     peer: Hello,
     version: u16,
+    patience: Duration,
 }
 
 /// What happens on a call.
@@ -55,7 +57,12 @@ impl Session {
             last_stream: 0,
             peer: Hello::new(nonce, ""),
             version: 0,
+            patience: USUAL,
         };
+        session
+            .socket
+            .set_write_timeout(Some(USUAL))
+            .map_err(|error| no_answer(&error.to_string()))?;
         let own = Hello::new(nonce, concat!("dom0ctl ", env!("CARGO_PKG_VERSION")));
         let connection = StreamId::of_connection(0);
         session
@@ -67,6 +74,11 @@ impl Session {
                 .hint("build dom0ctl and the machine's dom0 from the same source")
         })?;
         Ok(session)
+    }
+
+    /// Sets how long dom0 may take for an answer that waits for nobody.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     /// The version in use.
@@ -88,12 +100,15 @@ impl Session {
     pub fn call(&mut self, request: Request) -> Result<Call<'_>> {
         self.last_stream = self.last_stream.checked_add(1).unwrap_or(1);
         let id = StreamId::new(0, self.last_stream);
+        let silence = longest_silence(&request, self.patience);
+        self.timeout(silence)?;
         self.send(&ClientMessage::Open(request), id)?;
         Ok(Call {
             session: self,
             id,
             credit: Credit::new(0),
             receiver: Receiver::new(SERVER_START, SERVER_START),
+            silence: silence.unwrap_or_default(),
             ended: false,
         })
     }
@@ -144,7 +159,8 @@ impl Session {
 
     fn timeout(&self, limit: Option<Duration>) -> Result<()> {
         self.socket
-            .set_read_timeout(limit)
+            // 0 would be no limit, and is refused.
+            .set_read_timeout(limit.map(|limit| limit.max(Duration::from_millis(1))))
             .map_err(|error| no_answer(&error.to_string()))
     }
 
@@ -181,6 +197,8 @@ pub struct Call<'a> {
     id: StreamId,
     credit: Credit,
     receiver: Receiver,
+    /// How long dom0 may say nothing, if there is a limit.
+    silence: Duration,
     ended: bool,
 }
 
@@ -264,11 +282,14 @@ impl Call<'_> {
     /// Waits until something arrives.
     ///
     /// # Errors
-    /// `connection-lost`.
+    /// `connection-lost`; `deadline` when dom0 says nothing for longer than it may.
     pub fn fill(&mut self) -> Result<()> {
         match self.session.read() {
             Ok(0) => Err(lost("the other end closed it")),
             Ok(_) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Err(silent(self.silence))
+            }
             Err(error) => Err(lost(&error.to_string())),
         }
     }
@@ -320,6 +341,14 @@ fn lost(why: &str) -> Failure {
         format!("the connection to dom0 was lost: {why}"),
     )
     .hint("see whether the machine still runs: `dom0ctl list`")
+}
+
+fn silent(limit: Duration) -> Failure {
+    Failure::new(
+        ErrorCode::Deadline,
+        format!("dom0 has said nothing for {} s", limit.as_secs_f64()),
+    )
+    .hint("the machine may be frozen or very busy: look at its console, or give more time with --patience")
 }
 
 fn no_answer(why: &str) -> Failure {

@@ -189,3 +189,21 @@ fn more_data_than_there_was_room_for_breaks_the_call() {
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("window"), "{}", ended.err);
 }
+
+#[test]
+fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+    let server = Server::start(|_, _| {});
+    for (args, seconds) in [
+        (&["list", "--patience", "0.2"][..], "0.2"),
+        (
+            &["--patience", "0.1", "vcpus", "web", "2", "--timeout", "0.1"],
+            "0.2",
+        ),
+        (&["pause", "web", "--patience", "0.1"], "0.1"),
+    ] {
+        let ended = server.run(args);
+        assert_eq!(ended.code, 6, "{ended:?}");
+        let text = format!("nothing for {seconds} s");
+        assert!(ended.err.contains(&text), "{}", ended.err);
+    }
+}

@@ -7,12 +7,15 @@ use crate::output::{Report, Surface, json};
 use crate::session::{Event, Session};
 use dom0_protocol::{ErrorCode, Reply, Request};
 use std::fmt::Display;
+use std::time::Duration;
 
 /// What a command runs with.
 #[derive(Debug)]
 pub struct Context<'a, 'b> {
     /// Whether results are printed as JSON.
     pub json: bool,
+    /// How long dom0 may take for an answer that waits for nobody.
+    pub patience: Duration,
     /// The connection that was named, if one was.
     pub address: Option<&'a Address>,
     /// Where results and prose go.
@@ -25,10 +28,12 @@ impl Context<'_, '_> {
     /// # Errors
     /// `cannot-connect`, `version-mismatch`.
     pub fn connect(&self) -> Result<Session> {
-        match self.address {
-            Some(address) => address.connect(),
-            None => from_environment()?.connect(),
-        }
+        let mut session = match self.address {
+            Some(address) => address.connect()?,
+            None => from_environment()?.connect()?,
+        };
+        session.set_patience(self.patience);
+        Ok(session)
     }
 
     /// Makes one call, with a progress bar named `name` where people look.
