@@ -60,6 +60,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         cpus: options.cpus,
         memory_mib: options.memory,
         append: options.append.clone(),
+        icount: options.icount,
         gdb: options.gdb,
         ..Machine::new(images.hypervisor())
     };

@@ -19,6 +19,9 @@ pub(crate) struct Options {
     /// Wait for a debugger on 127.0.0.1:1234 before the first instruction.
     #[arg(long)]
     pub(crate) gdb: bool,
+    /// The machine's clock counts executed instructions, one a nanosecond, whatever the host does besides.
+    #[arg(long)]
+    pub(crate) icount: bool,
     /// QEMU's machine type.
     #[arg(long, default_value = "q35", value_parser = ["pc", "q35"])]
     pub(crate) machine: String,

@@ -142,6 +142,11 @@ const STEPS: &[Step] = &[
         e2e::neighbours,
     ),
     step(
+        "scheduler",
+        "CPU time goes by weight, cap and affinity",
+        e2e::scheduler,
+    ),
+    step(
         "input",
         "wrong input is refused and leaves nothing behind",
         e2e::input,

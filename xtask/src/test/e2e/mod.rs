@@ -10,6 +10,7 @@ mod cuts;
 mod idle;
 mod input;
 mod neighbours;
+mod scheduler;
 mod schemas;
 
 use std::path::Path;
@@ -94,6 +95,21 @@ pub(crate) fn neighbours(suite: &mut Suite<'_>) -> Result<()> {
     bench.finish()?;
     let mut bench = Bench::boot(suite, "idle", |machine| machine)?;
     bench.case("nothing polls", idle::nothing_polls);
+    bench.finish()
+}
+
+/// CPU time goes to whom it was promised.
+pub(crate) fn scheduler(suite: &mut Suite<'_>) -> Result<()> {
+    let mut bench = Bench::boot(suite, "scheduler", |machine| Machine {
+        icount: true,
+        ..machine
+    })?;
+    bench.case("weights 2:1 give 2:1", scheduler::weights);
+    bench.case("a cap holds", scheduler::caps);
+    bench.case("a cap is for all vCPUs together", scheduler::caps_of_many);
+    bench.case("affinity holds", scheduler::affinity);
+    bench.case("no CPU idles beside work", scheduler::conserves_work);
+    bench.case("who wakes runs within a slice", scheduler::wakes);
     bench.finish()
 }
 
