@@ -14,12 +14,15 @@ use super::FakeMachine;
 use crate::caller::Caller;
 use crate::control::Everyone;
 use crate::cpu::Cpu;
+use crate::dispatch;
 use crate::domain::Domain;
 use crate::effects::Effects;
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
 use crate::frame::{AllocError, FrameRange, Layout};
+use crate::heap;
 use crate::hypervisor::{BootInfo, Hypervisor, Options};
-use crate::ids::{CpuSet, Frames, Nanos, PhysCpu};
+use crate::ids::{CpuSet, Frames, Nanos, PhysCpu, VcpuId};
+use crate::outcome::Outcome;
 use crate::paging::Tables;
 use crate::sync::Held;
 use crate::vcpu::VcpuState;
@@ -252,6 +255,34 @@ impl Bench {
                 return Ended::Result(registers.rax);
             }
             registers.rip = rip;
+        }
+        panic!("hypercall {number} never ends");
+    }
+
+    /// A hypercall of vCPU 0 of any domain, repeated to its end. Guest memory is the first domain's, which is loaded.
+    pub fn call_as(&self, domain: &Arc<Domain>, number: u32, mut arguments: [u64; 5]) -> u64 {
+        let mut state = heap::boxed(VcpuState::new()).expect("memory for it");
+        let cpu = self.cpu.id();
+        for _ in 0..REPETITIONS {
+            self.hv.machine().begin_call();
+            let mut caller = Caller {
+                hv: &self.hv,
+                domain,
+                vcpu: domain.vcpu(VcpuId::FIRST).expect("it has one"),
+                state: &mut state,
+                cpu,
+                effects: Effects::new(),
+                held: Held::enter(),
+                in_multicall: false,
+            };
+            let outcome = dispatch::call(&mut caller, number.into(), &mut arguments);
+            caller.effects.run(self.hv.machine(), cpu);
+            match outcome {
+                Outcome::Done(value) => return value,
+                Outcome::Refused(error) => return error.to_register(),
+                Outcome::Again => {}
+                Outcome::Crash(reason) => panic!("hypercall {number} crashed: {reason:?}"),
+            }
         }
         panic!("hypercall {number} never ends");
     }
