@@ -57,6 +57,13 @@ pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<
                 (r.domid, r.max_frames) = (SECOND, 99);
             })
         }
+        DomainSetLimit::OPERATION => {
+            create(bench);
+            bench.ask(|r: &mut DomainSetLimit| {
+                (r.domid, r.limit_frames) = (SECOND, 33);
+            })
+        }
+        DomainCounters::OPERATION => bench.ask(|_: &mut DomainCounters| {}),
         MemoryWrite::OPERATION => {
             let frames = listed(bench);
             bench.ask(|r: &mut MemoryWrite| {
