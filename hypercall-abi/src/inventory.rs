@@ -6,6 +6,7 @@ use crate::layout::{Constant, GuestLayout, Layout};
 pub const LAYOUTS: &[Layout] = &[
     <crate::control::audit::Audit as GuestLayout>::LAYOUT,
     <crate::control::counters::DomainCounters as GuestLayout>::LAYOUT,
+    <crate::control::audit::AuditBreach as GuestLayout>::LAYOUT,
     <crate::control::device::PciRead as GuestLayout>::LAYOUT,
     <crate::control::device::PciWrite as GuestLayout>::LAYOUT,
     <crate::control::device::MsixBind as GuestLayout>::LAYOUT,

@@ -78,10 +78,20 @@ pub struct VersionInfo {
 pub struct AuditReport {
     /// Counts that were not what they should be.
     pub breaches: u64,
-    /// Frames looked at.
+    /// Frames compared.
     pub frames_checked: u64,
+    /// Page tables and descriptor pages looked at.
+    pub tables_checked: u64,
+    /// Ports looked at.
+    pub ports_checked: u64,
+    /// Mappings of grants looked at.
+    pub grants_checked: u64,
+    /// Steps that it was done in.
+    pub steps: u64,
     /// How long it took.
     pub duration_ns: u64,
+    /// For how long at most the machine's other CPUs stood still at a time.
+    pub longest_pause_ns: u64,
     /// The first breach, in words.
     pub first: Option<String>,
 }

@@ -27,8 +27,8 @@ macro_rules! check {
     ($holds:expr, $($what:tt)+) => { $crate::check($holds, format_args!($($what)+)) };
 }
 
-/// Where the hypervisor can recount all references, none may be wrong after what the test did.
-fn audit() {
+/// Where the hypervisor can recount all references, none may be wrong, after what the test did or beside what it does.
+pub fn audit() {
     // Only Paravane has the call, and only its first domain may ask.
     if let Ok(audit) = hypercall::manage::audit() {
         let first = audit
@@ -38,8 +38,9 @@ fn audit() {
             .unwrap_or_default();
         check!(
             audit.breaches == 0,
-            "the hypervisor's recount of {} frames agrees {}",
+            "the hypervisor's recount of {} frames in {} steps agrees {}",
             audit.frames_checked,
+            audit.steps,
             str::from_utf8(first).unwrap_or_default()
         );
     }

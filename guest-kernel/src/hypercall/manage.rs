@@ -259,14 +259,28 @@ pub fn grant_seed(seed: GrantSeed) -> Result<(), Errno> {
     .map(|_| ())
 }
 
-/// Recounts what the hypervisor counts.
+/// Does a part of a recount of what the hypervisor counts: of a new one with `progress` 0, else of the one that gave it. In
+/// the answer it is 0 when all is done.
 ///
 /// # Errors
-/// None of its own.
-pub fn audit() -> Result<Audit, Errno> {
+/// `EBUSY` another vCPU is at it; `EINVAL` that recount is not under way any more; `ENOMEM`.
+pub fn audit_step(progress: u64) -> Result<Audit, Errno> {
     let mut question = Audit::new_zeroed();
     question.header = Audit::HEADER;
+    question.progress = progress;
     plain(question)
+}
+
+/// Recounts what the hypervisor counts, all of it.
+///
+/// # Errors
+/// As [`audit_step`].
+pub fn audit() -> Result<Audit, Errno> {
+    let mut answer = audit_step(0)?;
+    while answer.progress != 0 {
+        answer = audit_step(answer.progress)?;
+    }
+    Ok(answer)
 }
 
 /// Reads PCI configuration space; the header is filled in here.

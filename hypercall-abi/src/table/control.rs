@@ -17,8 +17,12 @@ macro_rules! for_each_control_operation {
             0x102 log_read(argument: InOut<LogRead>) since 1 by dom0;
             /// Sets the clock that domains see as UTC.
             0x104 set_wallclock(argument: InOut<SetWallclock>) since 1 by dom0;
-            /// Recounts all references and types and tells the first breach.
+            /// Recounts all references and types beside running domains, a part with each call, and tells the first breach.
+            /// Errors: `EBUSY` another vCPU is at it; `EINVAL` no such recount is under way; `ENOMEM`.
             0x105 audit(argument: InOut<Audit>) since 1 by dom0;
+            /// Breaks one of the hypervisor's invariants in a domain, or mends it, so that a test sees the recount find it. Errors:
+            /// `ENOSYS` in every hypervisor but one built with the feature `breach`; `EINVAL` no such invariant; `ESRCH`; `ENOMEM`.
+            0x106 audit_breach(argument: InOut<AuditBreach>) since 1 by dom0;
             /// Creates an empty domain, paused once. Errors: `EINVAL` a number that is none, no vCPU or too many, no weight, no
             /// CPU; `EEXIST` the number is in use; `ENOSPC` no number left; `ENOMEM`.
             0x200 domain_create(argument: InOut<DomainCreate>) since 1 by dom0;

@@ -1,6 +1,6 @@
 //! The types that the table's rows name: visitors that use argument types import all of this.
 
-pub use crate::control::audit::Audit;
+pub use crate::control::audit::{Audit, AuditBreach};
 pub use crate::control::counters::DomainCounters;
 pub use crate::control::device::{MsixBind, PciRead, PciWrite};
 pub use crate::control::domain::{

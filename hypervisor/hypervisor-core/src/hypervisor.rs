@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use hypercall_abi::memory::{E820_RAM, E820Entry};
 
 use crate::console;
-use crate::control::Devices;
+use crate::control::{AuditUnderWay, Devices};
 use crate::domain::{Domain, DomainTable};
 use crate::effects::Effects;
 use crate::event::DeviceLines;
@@ -15,6 +15,7 @@ use crate::heap;
 use crate::ids::{CpuSet, FRAME_SHIFT, Frames, Nanos, PhysCpu};
 use crate::machine::Machine;
 use crate::sched::{Halt, Scheduler};
+use crate::standstill::Standstill;
 use crate::sync::{AtomicBool, AtomicU64, Held, Ordering, Ranked, rank};
 use crate::time::timer::TimerQueue;
 use crate::vcpu::shared::Vcpu;
@@ -75,6 +76,8 @@ pub struct CpuRecord {
     pub wakeups: AtomicU64,
     /// Interrupts taken.
     pub interrupts: AtomicU64,
+    /// The standstill in which it stood still last.
+    pub(crate) still: AtomicU64,
 }
 
 impl CpuRecord {
@@ -86,6 +89,7 @@ impl CpuRecord {
             idle_since: AtomicU64::new(0),
             wakeups: AtomicU64::new(0),
             interrupts: AtomicU64::new(0),
+            still: AtomicU64::new(0),
         }
     }
 
@@ -102,7 +106,8 @@ impl CpuRecord {
 
     /// The question is being answered.
     pub fn take_reschedule(&self) {
-        self.reschedule.store(false, Ordering::Release);
+        // SeqCst: what is asked for besides is looked for after this.
+        self.reschedule.store(false, Ordering::SeqCst);
     }
 
     /// Nanoseconds idle until `now`.
@@ -141,6 +146,9 @@ pub struct Hypervisor<M: Machine> {
     devices: Devices,
     /// Writes to the log that dom0 was told of.
     told_of_log: AtomicU64,
+    pub(crate) standstill: Standstill,
+    /// The recount under way. Only ever tried: another one is refused.
+    pub(crate) audit: Ranked<{ rank::AUDIT }, AuditUnderWay>,
 }
 
 impl<M: Machine> Hypervisor<M> {
@@ -173,6 +181,8 @@ impl<M: Machine> Hypervisor<M> {
             lines: DeviceLines::default(),
             devices: Devices::default(),
             told_of_log: AtomicU64::new(0),
+            standstill: Standstill::default(),
+            audit: Ranked::new(AuditUnderWay::default()),
         })
     }
 

@@ -39,6 +39,8 @@ pub use spin::Once;
 
 /// Ranks, lowest taken first. docs/locks.md says what each guards.
 pub mod rank {
+    /// The recount under way.
+    pub const AUDIT: u8 = 5;
     /// The table of domains.
     pub const DOMAIN_TABLE: u8 = 10;
     /// A domain's life.
@@ -61,6 +63,8 @@ pub mod rank {
     pub const FRAME_POOL: u8 = 90;
     /// Taking memory of the heap.
     pub const HEAP: u8 = 95;
+    /// What a recount has counted so far.
+    pub const TALLY: u8 = 97;
     /// The console.
     pub const CONSOLE: u8 = 100;
 }
@@ -163,6 +167,12 @@ impl<const RANK: u8, T> Ranked<RANK, T> {
                 relax();
             }
         }
+    }
+}
+
+impl<const RANK: u8, T: Default> Default for Ranked<RANK, T> {
+    fn default() -> Self {
+        Self::new(T::default())
     }
 }
 

@@ -1,19 +1,21 @@
 //! Real threads, one per CPU, on the fake machine: what the models do one after the other happens at once here.
 //!
-//! Nothing can be said of single results. After each round all threads rest, and the recount and the judge of stale
-//! translations must find nothing; at the end every frame comes back.
+//! Nothing can be said of single results. Recounts go on beside the threads and must find nothing. After each round all
+//! threads rest, and the recount and the judge of stale translations must find nothing; at the end every frame comes back.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Host, Op, Random, WINDOW, args};
 use hypercall_abi::mmu::{
     MMUEXT_CLEAR_PAGE, MMUEXT_PIN_L1_TABLE, MMUEXT_TLB_FLUSH_ALL, MMUEXT_UNPIN_TABLE, MmuUpdate,
     MmuextOp,
 };
+use hypervisor_core::audit::{Pace, Recount};
 use hypervisor_core::fake::{Access, Preempt};
 use hypervisor_core::frame::{FrameRef, WritableRef};
 use hypervisor_core::ids::{Mfn, Pfn};
@@ -24,6 +26,13 @@ use hypervisor_core::paging::{self, BatchEnd, Tables};
 /// Rounds, unless PARAVANE_STRESS_ROUNDS says otherwise.
 const ROUNDS: u64 = 40;
 const STEPS: usize = 1500;
+/// The pace of the recounts that go on beside.
+const PACE: Pace = Pace {
+    windows: 9,
+    frames: 12,
+    tables: 1,
+    batch: 16,
+};
 
 struct Cpu<'a> {
     host: &'a Host,
@@ -168,11 +177,13 @@ fn threads_on_all_cpus_keep_every_invariant() {
     let rounds = rounds.map_or(ROUNDS, |n| {
         n.parse().expect("PARAVANE_STRESS_ROUNDS is a number")
     });
+    let mut recounts = 0_u64;
     for round in 0..rounds {
         let mut host = Host::new(2, 12);
         host.machine
             .order(|o| (o.preempt, o.fetch_once) = (Preempt::OneIn(3), false));
         let frames = [0, 1].map(|guest: usize| Mutex::new(host.guests[guest].frames.clone()));
+        let left = AtomicUsize::new(4);
         std::thread::scope(|scope| {
             for (guest, vcpu) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
                 let seed = round * 4 + u64::try_from(guest * 2 + vcpu).unwrap();
@@ -183,11 +194,31 @@ fn threads_on_all_cpus_keep_every_invariant() {
                     guest,
                     vcpu,
                 };
-                scope.spawn(move || (0..STEPS).for_each(|_| cpu.step()));
+                let left = &left;
+                scope.spawn(move || {
+                    for _ in 0..STEPS {
+                        let _busy = cpu.host.busy.read().unwrap();
+                        cpu.step();
+                    }
+                    left.fetch_sub(1, Ordering::Release);
+                });
+            }
+            while left.load(Ordering::Acquire) != 0 {
+                recounts += 1;
+                let mut recount = Recount::begin(host.ram(), &host, PACE).unwrap();
+                while !recount.step(host.ram(), &host) {}
+                let report = recount.report();
+                if let Some(breach) = report.first {
+                    panic!(
+                        "beside round {round}: {breach} ({} breaches)",
+                        report.breaches
+                    );
+                }
             }
         });
         host.check("after a round");
         host.destroy(&[0, 1]);
         assert_eq!(host.frames.free().get() + 3, host.frames.total().get());
     }
+    assert!(recounts > rounds, "recounts ran beside the threads");
 }

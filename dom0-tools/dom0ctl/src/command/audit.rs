@@ -10,11 +10,20 @@ use dom0_protocol::{ErrorCode, Reply, Request};
 
 impl Report for AuditReport {
     fn text(&self, _: bool) -> String {
-        let (frames, time) = (self.frames_checked, span(self.duration_ns));
+        let done = format!(
+            "{} frames, {} tables, {} ports, {} grants recounted in {}, in {} steps (longest pause {})",
+            self.frames_checked,
+            self.tables_checked,
+            self.ports_checked,
+            self.grants_checked,
+            span(self.duration_ns),
+            self.steps,
+            span(self.longest_pause_ns),
+        );
         match &self.first {
-            None => format!("{frames} frames recounted in {time}: all counts are right\n"),
+            None => format!("{done}: all counts are right\n"),
             Some(first) => format!(
-                "{frames} frames recounted in {time}: {} counts are wrong; the first: {first}\n",
+                "{done}: {} counts are wrong; the first: {first}\n",
                 self.breaches
             ),
         }

@@ -333,7 +333,12 @@ pub(super) fn audit_report(audit: &Audit) -> AuditReport {
     AuditReport {
         breaches: audit.breaches,
         frames_checked: audit.frames_checked,
+        tables_checked: audit.tables_checked,
+        ports_checked: audit.ports_checked,
+        grants_checked: audit.grants_checked,
+        steps: audit.steps,
         duration_ns: audit.duration_ns,
+        longest_pause_ns: audit.longest_ns,
         first: (audit.breaches > 0).then(|| text(&audit.first)),
     }
 }

@@ -1,177 +1,110 @@
-//! What needs no counts of references: contents of tables and descriptor pages, accounts, sums, M2P views.
+//! What tables and descriptor pages hold: only what they may.
 
-use alloc::vec::Vec;
-
-use crate::frame::{FrameType, OwnerId, types::Phase};
-use crate::heap;
-use crate::ids::{EntryIndex, Frames, Level, Mfn};
+use crate::domain::account::DomainMemory;
+use crate::frame::{FrameType, OwnerId, Ram};
+use crate::ids::{EntryIndex, Level, Mfn};
 use crate::machine::Machine;
+use crate::paging::count::present_entries;
 use crate::paging::descriptor::is_allowed_as_it_is;
-use crate::paging::entry::EntryRights;
+use crate::paging::entry::{Entry, EntryRights};
 use crate::paging::layout;
 
-use super::invariant::Breach;
-use super::recount::{Holders, Recount, frames, present_entries};
+use super::invariant::{Breach, Place};
+use super::recount::Recount;
 
-/// The frames of the shared M2P defaults.
-const DEFAULTS: u64 = 3;
-
-impl<M: Machine> Recount<'_, M> {
-    /// Tables and descriptor pages hold only what they may.
-    pub(super) fn check_contents(&mut self, holders: &impl Holders) {
-        for mfn in frames(self.ram) {
-            let state = self.ram.frames.type_state(mfn);
-            if state.phase != Phase::Valid {
-                continue;
+impl Recount {
+    /// Looks at a valid table or descriptor page. Its owner's tables are locked.
+    pub(super) fn check_contents<M: Machine>(
+        &mut self,
+        ram: Ram<'_, M>,
+        mfn: Mfn,
+        kind: FrameType,
+        memory: Option<&DomainMemory>,
+    ) {
+        match kind {
+            FrameType::Table(level) => {
+                self.check_table(
+                    ram,
+                    mfn,
+                    level,
+                    memory.is_some_and(DomainMemory::has_devices),
+                );
+                if level == Level::L4 {
+                    self.check_slots(ram, mfn);
+                }
             }
-            match state.kind {
-                FrameType::Table(level) => self.check_table(mfn, level, holders),
-                FrameType::Descriptor => self.check_descriptors(mfn),
-                FrameType::None | FrameType::Writable => {}
-            }
+            FrameType::Descriptor => self.check_descriptors(ram, mfn),
+            FrameType::None | FrameType::Writable => {}
         }
     }
 
-    fn check_table(&mut self, mfn: Mfn, level: Level, holders: &impl Holders) {
-        let owner = self.ram.frames.holding(mfn).owner;
-        let devices = holders.has_devices(owner);
+    fn check_table<M: Machine>(&mut self, ram: Ram<'_, M>, mfn: Mfn, level: Level, devices: bool) {
         let rights = EntryRights {
             devices,
-            no_execute: self.ram.frames.no_execute(),
+            no_execute: ram.frames.no_execute(),
         };
-        for (index, entry) in present_entries(self.ram, mfn, level, EntryIndex::COUNT) {
-            let target = self.ram.frames.lookup(entry.frame_number());
-            let leads_well = match (target, level.below()) {
-                (None, Some(_)) => false,
-                (None, None) => devices && self.ram.frames.is_device_memory(entry.frame_number()),
-                (Some(target), Some(below)) => {
-                    let state = self.ram.frames.type_state(target);
-                    state.is_valid_table(below) && self.ram.frames.holding(target).owner == owner
-                }
-                (Some(target), None) => {
-                    let owner = self.ram.frames.holding(target).owner;
-                    owner != OwnerId::NONE && owner != OwnerId::HYPERVISOR
-                }
-            };
-            if entry.normalise(level, rights) != Ok(entry) || !leads_well {
+        for (index, entry) in present_entries(ram, mfn, level, 0..EntryIndex::COUNT) {
+            if entry.normalise(level, rights) != Ok(entry)
+                || !leads_well(ram, mfn, entry, level, devices)
+            {
                 let (index, value) = (index.get(), entry.0);
-                self.report.add(Breach::Entry {
-                    frame: mfn,
-                    index,
-                    value,
-                });
+                let at = Place::of(ram, mfn);
+                self.report.add(Breach::Entry { at, index, value });
             }
-        }
-        if level == Level::L4 {
-            self.check_slots(mfn, owner);
         }
     }
 
-    fn check_slots(&mut self, mfn: Mfn, owner: OwnerId) {
-        let view = self.ram.frames.view_slot(owner);
-        let fixed = self.ram.machine.hypervisor_slots();
-        let wanted = core::iter::once(view).chain(fixed);
+    fn check_slots<M: Machine>(&mut self, ram: Ram<'_, M>, mfn: Mfn) {
+        let view = ram.frames.view_slot(ram.frames.holding(mfn).owner);
+        let wanted = core::iter::once(view).chain(ram.machine.hypervisor_slots());
         for (index, wanted) in layout::hypervisor_slots().zip(wanted) {
-            let value = self.ram.machine.read_entry(mfn, index);
+            let value = ram.machine.read_entry(mfn, index);
             let blank_view = value == 0 && u64::from(index.get()) == layout::VIEW_SLOT;
             if value != wanted && !blank_view {
                 let index = index.get();
+                let (at, expected) = (Place::of(ram, mfn), wanted);
                 self.report.add(Breach::HypervisorSlot {
-                    frame: mfn,
+                    at,
                     index,
+                    expected,
                     value,
                 });
             }
         }
     }
 
-    fn check_descriptors(&mut self, mfn: Mfn) {
+    fn check_descriptors<M: Machine>(&mut self, ram: Ram<'_, M>, mfn: Mfn) {
         for index in EntryIndex::all() {
-            let value = self.ram.machine.read_entry(mfn, index);
+            let value = ram.machine.read_entry(mfn, index);
             if !is_allowed_as_it_is(value) {
                 let index = index.get();
-                self.report.add(Breach::Descriptor {
-                    frame: mfn,
-                    index,
-                    value,
-                });
+                let at = Place::of(ram, mfn);
+                self.report.add(Breach::Descriptor { at, index, value });
             }
         }
     }
+}
 
-    /// Accounts, conservation, views. `None`: there was no memory for it.
-    pub(super) fn check_sums(&mut self, holders: &impl Holders) -> Option<()> {
-        let table = self.ram.frames;
-        let mut owners: Vec<(OwnerId, u64)> = heap::list(table.accounts().count()).ok()?;
-        let room = owners.capacity();
-        owners.extend(table.accounts().map(|(owner, _)| (owner, 0)).take(room));
-        let mut hypervisor = 0_u64;
-        for mfn in frames(self.ram) {
-            let owner = table.holding(mfn).owner;
-            if owner == OwnerId::HYPERVISOR {
-                hypervisor = hypervisor.saturating_add(1);
-            } else if let Some((_, count)) = owners.iter_mut().find(|(known, _)| *known == owner) {
-                *count = count.saturating_add(1);
-            }
-        }
-        let (mut owned, mut overhead) = (0_u64, 0_u64);
-        for (owner, counted) in owners {
-            let Some(account) = table.account(owner) else {
-                continue;
-            };
-            let (domid, expected) = (account.domid(), Frames::new(counted));
-            let found = account
-                .total()
-                .get()
-                .saturating_add(account.special().get());
-            if counted != found {
-                let found = Frames::new(found);
-                self.report.add(Breach::Account {
-                    domid,
-                    expected,
-                    found,
-                });
-            }
-            owned = owned.saturating_add(found);
-            overhead = overhead.saturating_add(account.overhead().get());
-            self.check_view(owner, domid, holders.records(owner), account.overhead());
-        }
-        let sum = table
-            .free()
-            .get()
-            .saturating_add(owned)
-            .saturating_add(hypervisor);
-        let expected = table.total();
-        if sum != expected.get() || hypervisor != overhead.saturating_add(DEFAULTS) {
-            self.report.add(Breach::Conservation {
-                expected,
-                found: Frames::new(sum),
-            });
-        }
-        Some(())
-    }
-
-    fn check_view(&mut self, owner: OwnerId, domid: u16, records: Frames, overhead: Frames) {
-        let frames = self.ram.frames;
-        let mut counted = records.get();
-        let report = &mut self.report;
-        self.ram.walk_view(
-            owner,
-            &mut |_| counted = counted.saturating_add(1),
-            &mut |number| {
-                let own = |mfn| frames.holding(mfn).owner == owner;
-                if !frames.lookup(number).is_some_and(own) {
-                    report.add(Breach::View { domid, number });
-                }
-            },
-        );
-        if counted != overhead.get() {
-            let (expected, found) = (Frames::new(counted), overhead);
-            self.report.add(Breach::Account {
-                domid,
-                expected,
-                found,
-            });
+fn leads_well<M: Machine>(
+    ram: Ram<'_, M>,
+    table: Mfn,
+    entry: Entry,
+    level: Level,
+    devices: bool,
+) -> bool {
+    let number = entry.frame_number();
+    match (ram.frames.lookup(number), level.below()) {
+        (None, Some(_)) => false,
+        (None, None) => devices && ram.frames.is_device_memory(number),
+        (Some(target), below) => {
+            let owner = ram.frames.holding(target).owner;
+            below.map_or(
+                owner != OwnerId::NONE && owner != OwnerId::HYPERVISOR,
+                |below| {
+                    let state = ram.frames.type_state(target);
+                    state.is_valid_table(below) && owner == ram.frames.holding(table).owner
+                },
+            )
         }
     }
 }

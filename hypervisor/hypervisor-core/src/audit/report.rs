@@ -11,13 +11,19 @@ pub struct Report {
     pub breaches: u64,
     /// Frames looked at.
     pub frames: u64,
+    /// Tables looked at.
+    pub tables: u64,
+    /// Ports looked at.
+    pub ports: u64,
+    /// Mappings of grants looked at.
+    pub grants: u64,
     /// The first breach.
     pub first: Option<Breach>,
 }
 
 impl Report {
     /// Notes a breach.
-    pub(super) fn add(&mut self, breach: Breach) {
+    pub fn add(&mut self, breach: Breach) {
         self.breaches = self.breaches.saturating_add(1);
         self.first.get_or_insert(breach);
     }
@@ -52,24 +58,20 @@ impl Write for Bounded<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Mfn;
 
     #[test]
     fn the_first_breach_is_told_in_the_room_there_is() {
         let mut report = Report::default();
         assert_eq!(report.describe(&mut [0; 8]), 0);
-        report.add(Breach::Changing {
-            frame: Mfn::new(0x1a),
-        });
-        report.add(Breach::FreeFrame {
-            frame: Mfn::new(0x1b),
-        });
+        let number = 0x1a;
+        report.add(Breach::View { domid: 3, number });
+        report.add(Breach::View { domid: 4, number });
         assert_eq!(report.breaches, 2);
         let mut text = [0; 64];
         let length = report.describe(&mut text);
         assert_eq!(
             &text[..length],
-            b"I-05 changing: frame 0x1a is left between two types"
+            b"I-11 view: d3: expected no PFN for frame 0x1a, found one"
         );
         assert_eq!(report.describe(&mut text[..4]), 4);
     }

@@ -1,101 +1,113 @@
-//! Operation 0x105: the recount, live.
+//! Operation 0x105: the recount, live and in steps (docs/adr/0008).
 //!
-//! A recount is exact only while nothing changes, so all other domains are paused meanwhile: their vCPUs have left their CPUs before
-//! it begins. The caller's own vCPUs but the calling one should be idle; what they change meanwhile may show as a breach.
+//! A call does what fits until something else wants this CPU, and says by `progress` that there is more. The recount under
+//! way is the hypervisor's, not the call's: who begins another one ends it.
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use core::cell::Cell;
 
 use hypercall_abi::Errno;
-use hypercall_abi::control::audit::Audit;
+use hypercall_abi::control::audit::{Audit, AuditBreach};
 
 use super::{Answer, End};
-use crate::audit::{Hold, Holders};
+use crate::audit::{Hold, Holders, Pace, Recount, Report};
 use crate::caller::Caller;
-use crate::domain::Domain;
+use crate::domain::account::DomainMemory;
 use crate::domain::rights::ControlRight;
+use crate::domain::{DomId, Domain};
 use crate::frame::OwnerId;
-use crate::heap;
 use crate::hypervisor::Hypervisor;
-use crate::ids::{Frames, Mfn};
+use crate::ids::{Frames, Mfn, Nanos};
 use crate::machine::Machine;
 use crate::paging::VcpuMemory;
-use crate::sync::Held;
+use crate::sync::{Held, rank};
+
+/// The recount that goes on from call to call.
+#[derive(Debug, Default)]
+pub struct AuditUnderWay {
+    /// The number of the last one begun.
+    number: u64,
+    recount: Option<Recount>,
+    begun: Nanos,
+    steps: u64,
+    longest: Nanos,
+}
 
 /// All domains there are, as those who hold references.
 #[derive(Debug)]
-pub struct Everyone {
-    domains: Vec<Arc<Domain>>,
-    /// Frames that devices use through grants.
-    lent: Vec<(Mfn, Hold)>,
+pub struct Everyone<'a, M: Machine> {
+    hv: &'a Hypervisor<M>,
+    /// The longest time for which other CPUs stood still.
+    longest: Cell<Nanos>,
 }
 
-impl Everyone {
-    /// Everyone at this instant.
-    ///
-    /// # Errors
-    /// `ENOMEM`.
-    pub fn gather<M: Machine>(hv: &Hypervisor<M>, held: &mut Held<'_, 0>) -> Result<Self, Errno> {
-        let mut everyone = Self {
-            domains: heap::list(hv.options().max_domains.into())?,
-            lent: Vec::new(),
-        };
-        let (mut next, mut short) = (0, false);
-        while let Some(domain) = hv.domains.next_from(next, held) {
-            next = domain.id().get().saturating_add(1);
-            domain
-                .grants
-                .for_each_device_mapping(hv.ram(), held, &mut |mfn, writable| {
-                    short |= heap::reserve(&mut everyone.lent, 1).is_err();
-                    if !short {
-                        everyone
-                            .lent
-                            .extend([(mfn, if writable { Hold::Write } else { Hold::Read })]);
-                    }
-                });
-            everyone.domains.extend([domain]);
-        }
-        if short {
-            Err(Errno::ENOMEM)
-        } else {
-            Ok(everyone)
-        }
+impl<'a, M: Machine> Everyone<'a, M> {
+    /// Everyone on a machine.
+    pub const fn of(hv: &'a Hypervisor<M>) -> Self {
+        let longest = Cell::new(Nanos::new(0));
+        Self { hv, longest }
+    }
+
+    fn for_each(&self, found: &mut dyn FnMut(&Domain, &mut Held<'_, { rank::DOMAIN_TABLE }>)) {
+        // Between two steps of a recount this CPU holds no lock.
+        self.hv.domains.for_each(&mut Held::enter(), found);
     }
 }
 
-impl Holders for Everyone {
+impl<M: Machine> Holders for Everyone<'_, M> {
     fn for_each_vcpu(&self, found: &mut dyn FnMut(&VcpuMemory)) {
-        for vcpu in self.domains.iter().flat_map(|domain| domain.vcpus()) {
-            found(&vcpu.memory);
-        }
+        self.for_each(&mut |domain, _| {
+            domain.vcpus().iter().for_each(|vcpu| found(&vcpu.memory));
+        });
     }
 
     fn for_each_hold(&self, found: &mut dyn FnMut(Mfn, Hold)) {
-        for domain in &self.domains {
-            let registered = domain
-                .vcpus()
-                .iter()
-                .filter(|vcpu| vcpu.has_registered_info());
+        self.for_each(&mut |domain, held| {
+            let vcpus = domain.vcpus().iter();
+            let registered = vcpus.filter(|vcpu| vcpu.has_registered_info());
             for place in registered.filter_map(crate::vcpu::shared::Vcpu::info) {
                 found(place.frame(), Hold::Write);
             }
-        }
-        for &(mfn, hold) in &self.lent {
-            found(mfn, hold);
-        }
+            domain
+                .grants
+                .for_each_device_mapping(self.hv.ram(), held, &mut |mfn, writable| {
+                    found(mfn, if writable { Hold::Write } else { Hold::Read });
+                });
+        });
     }
 
     fn records(&self, owner: OwnerId) -> Frames {
-        // No lock is held during the recount.
-        let of = |domain: &Arc<Domain>| domain.grants.overhead(&mut Held::enter());
-        let domain = self.domains.iter().find(|d| d.memory.owner() == owner);
-        domain.map_or(Frames::new(0), of)
+        let mut records = Frames::new(0);
+        self.for_each(&mut |domain, held| {
+            if domain.memory.owner() == owner {
+                records = domain.grants.overhead(held);
+            }
+        });
+        records
     }
 
-    fn has_devices(&self, owner: OwnerId) -> bool {
-        self.domains
-            .iter()
-            .any(|domain| domain.memory.owner() == owner && domain.memory.has_devices())
+    fn with_memory(&self, owner: OwnerId, work: &mut dyn FnMut(&DomainMemory)) {
+        let domid = self
+            .hv
+            .frames()
+            .account(owner)
+            .map(|account| account.domid());
+        let domain = domid
+            .and_then(DomId::new)
+            .and_then(|id| self.hv.domains.get(id, &mut Held::enter()));
+        if let Some(domain) = domain.filter(|domain| domain.memory.owner() == owner) {
+            work(&domain.memory);
+        }
+    }
+
+    fn check_links(&self, first: u16, report: &mut Report) -> Option<u16> {
+        crate::audit::links::check(self.hv, first, report)
+    }
+
+    fn stand_still(&self, work: &mut dyn FnMut()) {
+        let begun = self.hv.machine().now();
+        self.hv.stand_still(work);
+        let took = self.hv.machine().now().saturating_sub(begun);
+        self.longest.set(self.longest.get().max(took));
     }
 }
 
@@ -105,22 +117,66 @@ pub(super) fn audit<M: Machine>(
     request: &mut Audit,
 ) -> Answer {
     let hv = caller.hv;
-    let everyone = Everyone::gather(hv, &mut caller.held)?;
-    let begun = caller.now();
-    let own = caller.domain.id();
-    let others = || everyone.domains.iter().filter(|domain| domain.id() != own);
-    for domain in others() {
-        hv.pause_and_wait(domain, &mut caller.held);
+    // Another vCPU of the caller's domain is at it.
+    let mut under_way = hv.audit.try_lock().ok_or(Errno::EBUSY)?;
+    let (ram, everyone) = (hv.ram(), Everyone::of(hv));
+    if request.progress == 0 {
+        if let Some(recount) = under_way.recount.take() {
+            recount.abandon(ram, &everyone);
+        }
+        *under_way = AuditUnderWay {
+            number: under_way.number.wrapping_add(1).max(1),
+            recount: Some(Recount::begin(ram, &everyone, Pace::LIVE).ok_or(Errno::ENOMEM)?),
+            begun: caller.now(),
+            ..AuditUnderWay::default()
+        };
+    } else if request.progress != under_way.number {
+        return Err(Errno::EINVAL);
     }
-    let report = crate::audit::audit(hv.ram(), &everyone);
-    for domain in others() {
-        hv.unpause(domain, &mut caller.effects, &mut caller.held);
+    let recount = under_way.recount.as_mut().ok_or(Errno::EINVAL)?;
+    let mut steps = 1_u64;
+    let mut done = recount.step(ram, &everyone);
+    while !done && !hv.machine().preempt_due() {
+        done = recount.step(ram, &everyone);
+        steps = steps.saturating_add(1);
     }
-    let report = report.ok_or(Errno::ENOMEM)?;
+    let report = *recount.report();
+    if done {
+        under_way.recount = None;
+    }
+    under_way.steps = under_way.steps.saturating_add(steps);
+    under_way.longest = under_way.longest.max(everyone.longest.get());
+    request.progress = if done { 0 } else { under_way.number };
+    request.steps = under_way.steps;
+    request.longest_ns = under_way.longest.get();
+    request.duration_ns = caller.now().saturating_sub(under_way.begun).get();
+    tell(&report, request);
+    Ok(End::Done)
+}
+
+/// Breaks an invariant or mends it, where this was built in.
+pub(super) fn audit_breach<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    _: ControlRight,
+    request: &mut AuditBreach,
+) -> Answer {
+    super::require(request.reserved == [0; 3])?;
+    #[cfg(any(test, feature = "breach"))]
+    let done = crate::audit::breach::carry_out(caller, request);
+    #[cfg(not(any(test, feature = "breach")))]
+    let done = {
+        let _ = caller;
+        Err(Errno::ENOSYS)
+    };
+    done.map(|()| End::Done)
+}
+
+fn tell(report: &Report, request: &mut Audit) {
     request.breaches = report.breaches;
     request.frames_checked = report.frames;
-    request.duration_ns = caller.now().saturating_sub(begun).get();
+    request.tables_checked = report.tables;
+    request.ports_checked = report.ports;
+    request.grants_checked = report.grants;
     request.first.fill(0);
     report.describe(&mut request.first);
-    Ok(End::Done)
 }

@@ -14,7 +14,7 @@ mod sched;
 mod vcpu;
 mod version;
 
-use audit::audit;
+use audit::{audit, audit_breach};
 use device::{msix_bind, pci_read, pci_write};
 use domain::{
     domain_counters, domain_create, domain_destroy, domain_info, domain_pause, domain_set_limit,
@@ -36,7 +36,7 @@ use crate::domain::rights::ControlRight;
 use crate::machine::Machine;
 use crate::outcome::Outcome;
 
-pub use audit::Everyone;
+pub use audit::{AuditUnderWay, Everyone};
 pub use device::Devices;
 
 /// How an operation ended that was not refused from the start. The structure is copied out in every case.

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use hypercall_abi::control::audit::{BREACH_INVARIANTS, BREACH_MEND};
 use hypercall_abi::control::domain::{
     DOMAIN_STATE_BUILDING, DOMAIN_STATE_DYING, DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING,
     DomainRecord,
@@ -15,6 +16,7 @@ use zerocopy::IntoBytes;
 
 use super::*;
 use crate::domain::DomId;
+use crate::fake::Preempt;
 use crate::fake::bench::{Bench, DATA};
 use crate::sync::Held;
 
@@ -179,7 +181,7 @@ fn destruction_stops_and_goes_on_at_every_step() {
     bench
         .hv
         .machine()
-        .order(|orders| orders.preempt = crate::fake::Preempt::Always);
+        .order(|orders| orders.preempt = Preempt::Always);
     let request = with(|request: &mut DomainDestroy| request.domid = SECOND);
     bench.write(DATA, &request);
     let mut calls = 0;
@@ -205,7 +207,7 @@ fn destruction_stops_and_goes_on_at_every_step() {
     bench
         .hv
         .machine()
-        .order(|orders| orders.preempt = crate::fake::Preempt::Never);
+        .order(|orders| orders.preempt = Preempt::Never);
     assert_eq!(host(&mut bench).free_frames, before);
     recount(&mut bench);
 }
@@ -540,4 +542,71 @@ fn what_a_domain_asks_for_is_counted_by_kind() {
     assert_eq!(record.hypercalls, after[..64].iter().sum::<u64>() + 1);
     let stranger = with(|request: &mut DomainCounters| request.domid = RawDomId(9));
     assert_eq!(op(&mut bench, stranger).map(drop), Err(Errno::ESRCH));
+}
+
+/// The first breach in words.
+fn first_breach(audit: &Audit) -> &str {
+    let first = core::str::from_utf8(&audit.first).unwrap();
+    first.trim_end_matches('\0')
+}
+
+#[test]
+fn every_breach_is_planted_found_under_its_name_and_mended() {
+    let mut bench = Bench::new();
+    create(&mut bench).unwrap();
+    populate(&mut bench, 8);
+    recount(&mut bench);
+    let before = host(&mut bench).free_frames;
+    for domid in [SECOND, RawDomId(0)] {
+        for invariant in 1..=BREACH_INVARIANTS {
+            let mut breach = with(|request: &mut AuditBreach| {
+                (request.invariant, request.domid) = (invariant, domid);
+            });
+            breach = op(&mut bench, breach).unwrap();
+            let audit = op(&mut bench, with(|_: &mut Audit| {})).unwrap();
+            let (first, id) = (first_breach(&audit), alloc::format!("I-{invariant:02} "));
+            assert!(first.starts_with(&id), "{invariant}: {first}");
+            let place = match invariant {
+                9 => alloc::format!("d{}:", domid.0),
+                10 => "expected".into(),
+                12 | 13 => alloc::format!(" {}: ", breach.place),
+                _ => alloc::format!("{:#x}", breach.place),
+            };
+            assert!(first.contains(&place), "{invariant}: {first}");
+            breach.action = BREACH_MEND;
+            op(&mut bench, breach).unwrap();
+            recount(&mut bench);
+        }
+    }
+    // What the views of the two have grown by is theirs.
+    let grown = before - host(&mut bench).free_frames;
+    assert!(grown <= 6, "{grown} frames are gone");
+}
+
+#[test]
+fn a_recount_goes_on_over_many_calls_and_only_the_last_begun_does() {
+    let mut bench = Bench::new();
+    bench
+        .hv
+        .machine()
+        .order(|orders| orders.preempt = Preempt::Always);
+    let first = op(&mut bench, with(|_: &mut Audit| {})).unwrap();
+    assert_ne!(first.progress, 0);
+    let mut audit = op(&mut bench, with(|_: &mut Audit| {})).unwrap();
+    let stale = with(|request: &mut Audit| request.progress = first.progress);
+    assert_eq!(op(&mut bench, stale).map(drop), Err(Errno::EINVAL));
+    let mut calls = 1;
+    while audit.progress != 0 {
+        let next = audit.progress;
+        audit = op(
+            &mut bench,
+            with(|request: &mut Audit| request.progress = next),
+        )
+        .unwrap();
+        calls += 1;
+    }
+    assert_eq!((audit.breaches, audit.steps), (0, calls));
+    assert!(audit.frames_checked > 4000 && audit.tables_checked > 3);
+    let ended = with(|request: &mut Audit| request.progress = 1);
+    assert_eq!(op(&mut bench, ended).map(drop), Err(Errno::EINVAL));
 }

@@ -26,6 +26,7 @@ impl<M: Machine> Cpu<M> {
         if let Some(record) = hv.cpu(self.id) {
             record.take_reschedule();
         }
+        hv.stand_still_if_wanted(self.id);
         let now = hv.machine().now();
         let decision = hv.scheduler.lock(&mut held).0.schedule(self.id, now);
         self.until = decision.until;
@@ -115,7 +116,7 @@ impl<M: Machine> Cpu<M> {
         if let Some(record) = hv.cpu(self.id) {
             record
                 .idle_since
-                .store(machine.now().get().max(1), Ordering::Release);
+                .store(machine.now().get().max(1), Ordering::SeqCst);
         }
         Next::Idle
     }
@@ -125,7 +126,8 @@ impl<M: Machine> Cpu<M> {
         let Some(record) = hv.cpu(self.id) else {
             return;
         };
-        let since = record.idle_since.swap(0, Ordering::AcqRel);
+        let since = record.idle_since.swap(0, Ordering::SeqCst);
+        hv.stand_still_if_wanted(self.id);
         if since != 0 {
             let idle = hv.machine().now().saturating_sub(Nanos::new(since));
             record.idle.fetch_add(idle.get(), Ordering::AcqRel);

@@ -4,7 +4,7 @@ use super::Domain;
 use crate::effects::Effects;
 use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
-use crate::sync::{Held, relax};
+use crate::sync::Held;
 
 impl<M: Machine> Hypervisor<M> {
     /// Pauses a domain once more and waits until none of its vCPUs runs and no CPU has its tables loaded. The caller is not one of
@@ -16,7 +16,7 @@ impl<M: Machine> Hypervisor<M> {
         self.reschedule_all(cpus, &mut effects);
         effects.run(machine, machine.cpu_id());
         while self.is_somewhere(domain, held) {
-            relax();
+            self.wait_a_turn();
         }
     }
 

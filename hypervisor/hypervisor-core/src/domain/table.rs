@@ -103,6 +103,18 @@ impl DomainTable {
         candidates.min_by_key(|domain| domain.id()).map(Arc::clone)
     }
 
+    /// Calls `found` with every domain.
+    pub(crate) fn for_each<const TOP: u8>(
+        &self,
+        held: &mut Held<'_, TOP>,
+        found: &mut dyn FnMut(&Domain, &mut Held<'_, { rank::DOMAIN_TABLE }>),
+    ) {
+        let (table, mut held) = self.slots.lock(held);
+        for domain in table.slots.iter().flatten() {
+            found(domain, &mut held);
+        }
+    }
+
     /// A number for a new domain: the one wanted, or the next free one.
     ///
     /// # Errors

@@ -15,10 +15,10 @@ use crate::caller::Caller;
 use crate::event::{self, Last};
 use crate::frame::WritableRef;
 use crate::grant;
+use crate::hypervisor::Hypervisor;
 use crate::machine::Machine;
 use crate::paging::{Remains, Teardown};
 use crate::peers::Peers;
-use crate::sync::relax;
 
 /// Ports closed between two looks at whether to stop.
 const PORTS: usize = 64;
@@ -57,7 +57,7 @@ pub fn go_on<M: Machine>(
             return Ok(Progress::More);
         }
     }
-    wait_until_known(domain, LISTED);
+    wait_until_known(hv, domain, LISTED);
     drop_registered_areas(caller, domain);
     if memory_step(caller, domain, &mut teardown) == Remains::Work {
         return Ok(Progress::More);
@@ -129,9 +129,9 @@ fn is_used_by_others<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) ->
 }
 
 /// Waits until whoever found the domain before, on another CPU, is done with it. They wait for nobody that holds no lock.
-fn wait_until_known(domain: &Arc<Domain>, by: usize) {
+fn wait_until_known<M: Machine>(hv: &Hypervisor<M>, domain: &Arc<Domain>, by: usize) {
     while Arc::strong_count(domain) > by {
-        relax();
+        hv.wait_a_turn();
     }
 }
 
@@ -140,7 +140,7 @@ fn finish<M: Machine>(caller: &mut Caller<'_, M>, domain: &Arc<Domain>, teardown
     let hv = caller.hv;
     create::hide(hv, domain, &mut caller.held);
     // The shared pages must not become another's meanwhile, nor the scheduler's numbers.
-    wait_until_known(domain, UNLISTED);
+    wait_until_known(hv, domain, UNLISTED);
     create::leave(hv, domain, &mut caller.held);
     let (ram, owner) = (hv.ram(), domain.memory.owner());
     domain.grants.end_sharing(ram, owner, &mut caller.held);

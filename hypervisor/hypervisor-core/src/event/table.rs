@@ -6,6 +6,8 @@ use hypercall_abi::Errno;
 use hypercall_abi::event::{EVTCHN_2L_NR_CHANNELS, NR_VIRQS};
 
 use super::port::{Binding, Port, Record, VirqNumber};
+#[cfg(any(test, feature = "breach"))]
+use crate::domain::DomId;
 use crate::heap;
 use crate::ids::VcpuId;
 use crate::sync::{AtomicU16, AtomicU64, Guard, Held, Ordering, Ranked, rank};
@@ -91,8 +93,44 @@ impl EventTable {
     }
 
     /// The port that a vCPU's virtual interrupt is bound to.
-    pub(super) fn virq_port(&self, vcpu: VcpuId, virq: VirqNumber) -> Option<Port> {
+    pub(crate) fn virq_port(&self, vcpu: VcpuId, virq: VirqNumber) -> Option<Port> {
         Port::new(self.virq_slot(vcpu, virq)?.load(Ordering::Acquire).into())
+    }
+
+    /// The ports that virtual interrupts are bound to.
+    pub(crate) fn virqs(&self) -> impl Iterator<Item = (VirqNumber, Port)> {
+        let slots = self.virqs.iter().flat_map(|ports| (0_u32..).zip(ports));
+        slots.filter_map(|(number, slot)| {
+            let port = Port::new(slot.load(Ordering::Acquire).into())?;
+            Some((VirqNumber::new(number)?, port))
+        })
+    }
+
+    /// A free port below those that are looked at when one is wanted: there should be none.
+    pub(crate) fn forgotten_port(&self, held: &mut Held<'_, 0>) -> Option<Port> {
+        let lowest_free = self.lock(held).0.allocation.lowest_free;
+        let ports = (1..lowest_free).filter_map(|number| Port::new(number.into()));
+        ports
+            .into_iter()
+            .find(|&port| self.record(port).binding == Binding::Free)
+    }
+
+    /// Binds the last port to itself under a number that is not its own, or frees it.
+    #[cfg(any(test, feature = "breach"))]
+    pub(crate) fn breach(&self, domain: DomId, plant: bool, held: &mut Held<'_, 0>) -> u64 {
+        let last = u32::try_from(self.words.len()).unwrap_or(0).wrapping_sub(1);
+        let (port, other) = (self.port(last), self.port(last.wrapping_sub(1)));
+        let (Some(port), Some(other)) = (port, other) else {
+            return 0;
+        };
+        let binding = if plant {
+            Binding::Interdomain(domain, other)
+        } else {
+            Binding::Free
+        };
+        let vcpu = VcpuId::FIRST;
+        self.lock(held).0.set(port, Record { binding, vcpu });
+        port.get().into()
     }
 
     /// All ports that are in use, ascending.

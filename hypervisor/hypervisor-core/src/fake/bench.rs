@@ -24,7 +24,6 @@ use crate::hypervisor::{BootInfo, Hypervisor, Options};
 use crate::ids::{CpuSet, Frames, Nanos, PhysCpu, VcpuId};
 use crate::outcome::Outcome;
 use crate::paging::Tables;
-use crate::sync::Held;
 use crate::vcpu::VcpuState;
 
 /// Where the kernel's image begins.
@@ -349,7 +348,7 @@ impl Bench {
     /// # Panics
     /// With the first breach.
     pub fn recount(&self) {
-        let everyone = Everyone::gather(&self.hv, &mut Held::enter()).expect("memory for it");
+        let everyone = Everyone::of(&self.hv);
         let report = crate::audit::audit(self.hv.ram(), &everyone).expect("memory for it");
         let mut text = [0; 128];
         report.describe(&mut text);

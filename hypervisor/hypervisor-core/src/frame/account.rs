@@ -143,7 +143,7 @@ impl Account {
     }
 
     /// Charges `count` frames.
-    pub(super) fn charge(&self, count: u64) -> Result<(), AccountError> {
+    pub(crate) fn charge(&self, count: u64) -> Result<(), AccountError> {
         if self.is_dying() {
             return Err(AccountError::Dying);
         }

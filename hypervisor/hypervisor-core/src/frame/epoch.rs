@@ -47,7 +47,19 @@ impl StampWord {
     }
 }
 
+impl Stamp {
+    /// Whether the stamp is older than a time that [`FlushClock::begin`] gave.
+    pub(super) const fn is_before(self, time: u64) -> bool {
+        self.0 < time
+    }
+}
+
 impl FlushClock {
+    /// A time that is later than all stamps there are, and not later than any that is set from now on. Never 0.
+    pub(super) fn begin(&self) -> u64 {
+        self.tick()
+    }
+
     pub(super) fn new() -> Self {
         Self {
             now: AtomicU64::new(1),

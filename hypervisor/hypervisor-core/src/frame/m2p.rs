@@ -188,34 +188,32 @@ impl<M: Machine> Ram<'_, M> {
         true
     }
 
-    /// The view of `owner`, for the recount: calls `frame` with each of its frames and `number` with each frame number that
-    /// has a value.
-    pub(crate) fn walk_view(
+    /// The first page of `owner`'s own view for frames from `from` on, a multiple of 512, for the recount: the first frame
+    /// that it is for, and the page. `tables` counts the tables of the view that begin there or on the way.
+    pub(crate) fn next_view_page(
         self,
         owner: OwnerId,
-        frame: &mut dyn FnMut(Mfn),
-        number: &mut dyn FnMut(u64),
-    ) {
-        let root = self.frames.account(owner).map_or(0, Account::view);
-        let Some(root) = self.frames.lookup(root) else {
-            return;
-        };
-        frame(root);
-        for (top, l2) in self.all_own(root, Below::L2) {
-            frame(l2);
-            for (middle, l1) in self.all_own(l2, Below::L1) {
-                frame(l1);
-                for (low, page) in self.all_own(l1, Below::Page) {
-                    frame(page);
-                    let above = [top, middle, low]
-                        .iter()
-                        .fold(0, |n, i| n << 9 | u64::from(i.get()));
-                    EntryIndex::all()
-                        .filter(|&index| self.machine.read_entry(page, index) != Pfn::NONE.get())
-                        .for_each(|index| number(above << 9 | u64::from(index.get())));
-                }
+        from: u64,
+        tables: &mut u64,
+    ) -> Option<(u64, Mfn)> {
+        let root = self.frames.lookup(self.frames.account(owner)?.view())?;
+        let mut at = from;
+        while at < self.frames.limit().get() {
+            let path = [(Below::L2, 27_u32), (Below::L1, 18), (Below::Page, 9)];
+            let end = path.into_iter().try_fold(root, |table, (below, span)| {
+                let own = self.own_at(table, below.index(at), below);
+                // Where the domain has nothing of its own, all that the entry is for is passed over.
+                let own = own.ok_or_else(|| (at >> span).saturating_add(1) << span)?;
+                let begins = at.trailing_zeros() >= span;
+                *tables = tables.saturating_add(begins.into());
+                Ok(own)
+            });
+            match end {
+                Ok(page) => return Some((at, page)),
+                Err(beyond) => at = beyond,
             }
         }
+        None
     }
 
     /// The page of `owner`'s own that has the number of `mfn`, if there is one.

@@ -15,6 +15,7 @@ pub mod owner;
 pub mod pool;
 pub mod scrub;
 pub mod table;
+pub(crate) mod tally;
 pub mod token;
 pub mod types;
 pub mod words;

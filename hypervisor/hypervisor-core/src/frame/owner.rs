@@ -189,6 +189,12 @@ impl OwnerWord {
         self.0.store(0, Ordering::Release);
     }
 
+    /// A free frame has an owner, which none may have.
+    #[cfg(any(test, feature = "breach"))]
+    pub(super) fn set_past(&self, owner: OwnerId) {
+        self.0.store(owner.bits(), Ordering::Release);
+    }
+
     /// The frame is the first of a free block of 2^`order` frames. Changed under the pool's lock only.
     pub(super) fn set_free_head(&self, order: u8) {
         self.0.store(

@@ -16,7 +16,7 @@ use crate::sync::{AtomicU64, Guard, Ordering};
 
 use super::account::AccountError;
 use super::owner::OwnerId;
-use super::table::{Frame, FrameRange, FrameTable, Ram};
+use super::table::{FrameRange, FrameTable, Ram};
 
 /// The largest block is 2^15 frames.
 pub const MAX_ORDER: u8 = 15;
@@ -140,24 +140,23 @@ impl<M: Machine> Allocation<'_, M> {
 
     /// Gives all frames to `owner`, who has been charged for them.
     pub fn assign(self, owner: OwnerId) -> Mfn {
-        self.frames()
-            .for_each(|frame| frame.owner.assign(owner, false));
-        let first = self.first;
-        core::mem::forget(self);
-        first
+        self.give_to(owner, false)
     }
 
     /// Gives the frame to `owner` as a page that the hypervisor shares with it; the order is 0.
     pub(super) fn assign_special(self, owner: OwnerId) -> Mfn {
-        self.frames()
-            .for_each(|frame| frame.owner.assign(owner, true));
+        self.give_to(owner, true)
+    }
+
+    fn give_to(self, owner: OwnerId, special: bool) -> Mfn {
+        let frames = self.ram.frames;
+        for mfn in block(self.first.get(), self.order).filter_map(|number| frames.lookup(number)) {
+            frames.frame(mfn).owner.assign(owner, special);
+            frames.note_owner(mfn, OwnerId::NONE, owner);
+        }
         let first = self.first;
         core::mem::forget(self);
         first
-    }
-
-    fn frames(&self) -> impl Iterator<Item = &Frame> {
-        block(self.first.get(), self.order).filter_map(|number| self.ram.frames.find(number))
     }
 }
 

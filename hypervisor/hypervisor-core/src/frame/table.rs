@@ -16,6 +16,7 @@ use super::account::{self, Account, AccountError};
 use super::epoch::{FlushClock, StampWord};
 use super::owner::{Holding, OwnerId, OwnerWord};
 use super::pool::{FreeLists, Links};
+use super::tally::Tally;
 use super::types::{TypeState, TypeWord};
 
 /// log2 of the frames of a chunk; free blocks never cross one.
@@ -97,6 +98,7 @@ pub struct FrameTable {
     /// Frames on the stack of freed frames, or being scrubbed.
     pub(super) to_scrub: AtomicU64,
     pub(super) view_defaults: super::m2p::Defaults,
+    pub(super) tally: Tally,
 }
 
 /// The frame table with the machine whose memory it describes: what most operations on frames need.
@@ -158,6 +160,7 @@ impl FrameTable {
             freed: AtomicU32::new(0),
             to_scrub: AtomicU64::new(0),
             view_defaults: super::m2p::Defaults::default(),
+            tally: Tally::default(),
         };
         table.chunks = make_chunks(layout.pool, end)?;
         table.admit(layout.pool);
@@ -251,6 +254,12 @@ impl FrameTable {
         self.frame(mfn).types.load()
     }
 
+    /// What a recount has counted.
+    #[inline]
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
     /// The clock of flushes.
     #[must_use]
     pub fn clock(&self) -> &FlushClock {
@@ -271,6 +280,12 @@ impl FrameTable {
             .enumerate()
             .filter_map(owner)
             .filter(|(_, account)| account.is_open())
+    }
+
+    /// How many numbers of owners there are.
+    pub(crate) fn owners(&self) -> usize {
+        let last = OwnerId::of_slot(self.accounts.len()).map_or(0, OwnerId::get);
+        usize::from(last)
     }
 
     /// Opens an account for a new domain.

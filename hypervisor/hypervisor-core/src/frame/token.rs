@@ -130,6 +130,7 @@ impl<'a, M: Machine> Ram<'a, M> {
         if !self.frames.frame(mfn).owner.steal(owner) {
             return Err(ReferenceError::InUse);
         }
+        self.frames.note_owner(mfn, owner, OwnerId::HYPERVISOR);
         Ok(Stolen {
             ram: self,
             mfn,
@@ -209,6 +210,7 @@ impl<'a, M: Machine> Ram<'a, M> {
         frame.types.reset();
         frame.stamp.set_now(self.frames.clock());
         frame.owner.set_free();
+        self.frames.note_owner(mfn, holding.owner, OwnerId::NONE);
         self.frames.push_freed(mfn);
         // Last: a domain whose totals are 0 may lose its M2P view and its account.
         if let Some(account) = account {
@@ -319,7 +321,9 @@ impl<M: Machine> Stolen<'_, M> {
 
 impl<M: Machine> Drop for Stolen<'_, M> {
     fn drop(&mut self) {
-        self.ram.frames.frame(self.mfn).owner.restore(self.owner);
+        let frames = self.ram.frames;
+        frames.frame(self.mfn).owner.restore(self.owner);
+        frames.note_owner(self.mfn, OwnerId::HYPERVISOR, self.owner);
     }
 }
 

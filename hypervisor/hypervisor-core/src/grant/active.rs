@@ -58,6 +58,11 @@ impl Active {
         Some((self.domid, frame, self.readers, self.writers))
     }
 
+    /// Who uses the entry, and how often.
+    pub(super) const fn uses(&self) -> (u16, u16) {
+        (self.domid, self.readers.saturating_add(self.writers))
+    }
+
     /// The frame in use.
     pub(super) const fn frame(&self) -> Option<Mfn> {
         self.frame

@@ -57,6 +57,17 @@ pub(super) struct Mapping {
     pub(super) by_entry: bool,
 }
 
+/// Uses of one entry, as its granter counts them or as who uses it does: for the recount.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Use {
+    /// Who uses it.
+    pub(crate) user: u16,
+    /// The entry.
+    pub(crate) reference: u32,
+    /// How often.
+    pub(crate) uses: u16,
+}
+
 impl Mapping {
     fn pack(self) -> [u64; 2] {
         let flag = |set: bool, bit: u64| if set { bit } else { 0 };

@@ -26,6 +26,7 @@ mod table;
 mod unmap;
 mod world;
 
+pub(crate) use handle::Use;
 pub use op::{GrantOutcome, grant_table_op};
 pub use status::Status;
 pub use table::GrantTable;

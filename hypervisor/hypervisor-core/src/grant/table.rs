@@ -6,7 +6,7 @@ use hypercall_abi::grant::{GRANT_ENTRIES_PER_FRAME, MAX_GRANT_FRAMES};
 
 use super::active::Active;
 use super::entry::{Access, SharedEntry};
-use super::handle::Handles;
+use super::handle::{Handles, Use};
 use super::status::Status;
 use crate::domain::account::DomainMemory;
 use crate::frame::words::WORDS_PER_FRAME;
@@ -98,6 +98,81 @@ impl GrantTable {
         for mapping in handles.mappings(ram).filter(|mapping| mapping.device) {
             found(mapping.frame, mapping.access == Access::Write);
         }
+    }
+
+    /// Entries that there are.
+    pub(crate) fn entries<const TOP: u8>(&self, held: &mut Held<'_, TOP>) -> u32 {
+        u32::try_from(self.shared.lock(held).0.active.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Calls `found` with each entry in use, for the recount.
+    pub(crate) fn for_each_pinned<M: Machine, const TOP: u8>(
+        &self,
+        ram: Ram<'_, M>,
+        held: &mut Held<'_, TOP>,
+        found: &mut dyn FnMut(Use),
+    ) {
+        let (shared, _) = self.shared.lock(held);
+        let entries = u32::try_from(shared.active.count()).unwrap_or(u32::MAX);
+        for reference in 0..entries {
+            if let Ok(active) = shared.active(ram, reference)
+                && !active.is_free()
+            {
+                let (user, uses) = active.uses();
+                found(Use {
+                    user,
+                    reference,
+                    uses,
+                });
+            }
+        }
+    }
+
+    /// Calls `found` with what `user`, whose table this is, uses of the granter with a serial number, for the recount.
+    pub(crate) fn for_each_use<M: Machine, const TOP: u8>(
+        &self,
+        ram: Ram<'_, M>,
+        user: u16,
+        serial: u64,
+        held: &mut Held<'_, TOP>,
+        found: &mut dyn FnMut(Use),
+    ) {
+        let (handles, _) = self.handles.lock(held);
+        for mapping in handles
+            .mappings(ram)
+            .filter(|mapping| mapping.serial == serial)
+        {
+            let reference = mapping.reference;
+            let uses = u16::from(mapping.host).saturating_add(mapping.device.into());
+            found(Use {
+                user,
+                reference,
+                uses,
+            });
+        }
+    }
+
+    /// Pins the last entry without a use, or unpins it.
+    #[cfg(any(test, feature = "breach"))]
+    pub(crate) fn breach<M: Machine>(
+        &self,
+        ram: Ram<'_, M>,
+        plant: bool,
+        held: &mut Held<'_, 0>,
+    ) -> u64 {
+        let (mut shared, _) = self.shared.lock(held);
+        let last = u32::try_from(shared.active.count())
+            .unwrap_or(0)
+            .wrapping_sub(1);
+        if let (Ok(mut active), Some(&frame)) = (shared.active(ram, last), shared.frames.first()) {
+            if plant {
+                active.pin(0, Access::Read, frame);
+            } else {
+                active.unpin(Access::Read);
+            }
+            shared.set_active(ram, last, active);
+        }
+        last.into()
     }
 
     /// Frames of the records, which are overhead of the domain.

@@ -48,7 +48,7 @@ impl<M: Machine> Tables<'_, M> {
     ///
     /// # Errors
     /// [`PagingError::NotTable`] or [`PagingError::Descriptor`]: nothing was taken or changed.
-    pub(super) fn take_descriptor_page(&self, number: u64) -> Result<Mfn, PagingError> {
+    pub(crate) fn take_descriptor_page(&self, number: u64) -> Result<Mfn, PagingError> {
         let ram = self.ram;
         let frame = ram
             .reference(self.domain.owner(), number)
@@ -81,7 +81,7 @@ impl<M: Machine> Tables<'_, M> {
     }
 
     /// Gives back what [`Self::take_descriptor_page`] took.
-    pub(super) fn release_descriptor_page(&self, mfn: Mfn) {
+    pub(crate) fn release_descriptor_page(&self, mfn: Mfn) {
         self.ram.release_type(mfn);
         drop(FrameRef::adopt(self.ram, mfn));
     }

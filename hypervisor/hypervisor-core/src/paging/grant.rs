@@ -31,10 +31,9 @@ impl<'a, M: Machine> Tables<'a, M> {
                 return None;
             }
             // The CPU sets accessed and dirty bits meanwhile.
-            let machine = self.ram.machine;
-            match machine.compare_exchange_entry(slot.table, slot.index, entry.0, 0) {
-                Ok(_) => return Some(entry),
-                Err(now) => entry = Entry(now),
+            match self.replace(slot.table, slot.index, entry, Entry(0)) {
+                Ok(()) => return Some(entry),
+                Err(now) => entry = now,
             }
         }
     }

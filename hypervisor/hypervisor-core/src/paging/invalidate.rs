@@ -5,6 +5,7 @@
 //! finished first. That needs no flag: under the lock, a partial table at that place can only be half-done work, and
 //! finishing it is right whoever left it.
 
+use crate::frame::tally::Change;
 use crate::ids::{EntryIndex, Level, Mfn};
 use crate::machine::Machine;
 
@@ -62,6 +63,15 @@ impl<M: Machine> Tables<'_, M> {
 
     /// Takes down a changing table whose entries below `from` hold references, with one general reference of the caller.
     pub(super) fn invalidate(&self, mfn: Mfn, level: Level, from: u16) -> Step<()> {
+        if self.is_counted() {
+            self.ram.count_table(mfn, level, from);
+        }
+        let given_back = |down_to: u16| {
+            if self.is_counted() {
+                self.ram
+                    .book_entries(mfn, level, down_to..from, Change::Less);
+            }
+        };
         if self.finish_half_done(mfn, level, from) == Step::Again {
             self.ram.park_change(mfn, from);
             return Step::Again;
@@ -82,6 +92,7 @@ impl<M: Machine> Tables<'_, M> {
             let released = child.map_or(Step::Done(()), |child| self.release_table(child, below));
             let more = index.get() != 0;
             if released == Step::Again || (more && self.ram.machine.preempt_due()) {
+                given_back(index.get());
                 self.ram.park_change(mfn, index.get());
                 return Step::Again;
             }
@@ -90,6 +101,7 @@ impl<M: Machine> Tables<'_, M> {
             // Nothing of the hypervisor stays in what becomes the guest's data.
             layout::hypervisor_slots().for_each(|i| self.ram.machine.write_entry(mfn, i, 0));
         }
+        given_back(0);
         self.ram.clear_type(mfn);
         self.ram.give_back(mfn);
         Step::Done(())

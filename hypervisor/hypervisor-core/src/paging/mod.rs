@@ -6,6 +6,7 @@
 //! an L1 table, [`Teardown`] ends a domain's memory.
 
 pub mod batch;
+pub(crate) mod count;
 pub mod descriptor;
 pub mod entry;
 pub mod error;

@@ -65,7 +65,7 @@ impl<'a, M: Machine> Tables<'a, M> {
     }
 
     /// As [`Self::lock`], with another place to note interrupted demotions.
-    pub(super) fn with_pending<const TOP: u8>(
+    pub(crate) fn with_pending<const TOP: u8>(
         ram: Ram<'a, M>,
         domain: &'a DomainMemory,
         pending: &'a FrameSlot,

@@ -44,12 +44,7 @@ impl<M: Machine> Tables<'_, M> {
         old: Entry,
         value: u64,
     ) -> Result<bool, PagingError> {
-        let put = |new: Entry| {
-            let machine = self.ram.machine;
-            machine
-                .compare_exchange_entry(table, index, old.0, new.0)
-                .is_ok()
-        };
+        let put = |new: Entry| self.replace(table, index, old, new).is_ok();
         let new = Entry(value);
         if !new.is_present() {
             let replaced = put(new);
@@ -123,17 +118,50 @@ impl<M: Machine> Tables<'_, M> {
     ) -> Entry {
         let machine = self.ram.machine;
         match how {
-            Exchange::Plain => Entry(machine.swap_entry(table, index, new.0)),
+            Exchange::Plain => {
+                let counted = self.is_counted();
+                if counted {
+                    self.before_exchange(table);
+                }
+                let old = Entry(machine.swap_entry(table, index, new.0));
+                if counted {
+                    self.after_exchange(table, old, new);
+                }
+                old
+            }
             Exchange::KeepAccessedDirty => {
-                let mut old = machine.read_entry(table, index);
+                let mut old = Entry(machine.read_entry(table, index));
                 loop {
-                    let kept = new.0 | Entry(old).accessed_dirty();
-                    match machine.compare_exchange_entry(table, index, old, kept) {
-                        Ok(_) => return Entry(old),
+                    let kept = Entry(new.0 | old.accessed_dirty());
+                    match self.replace(table, index, old, kept) {
+                        Ok(()) => return old,
                         Err(now) => old = now,
                     }
                 }
             }
         }
+    }
+
+    /// Stores an entry if what is there is `old`; otherwise gives what is there.
+    #[inline]
+    pub(super) fn replace(
+        &self,
+        table: Mfn,
+        index: EntryIndex,
+        old: Entry,
+        new: Entry,
+    ) -> Result<(), Entry> {
+        let counted = self.is_counted();
+        if counted {
+            self.before_exchange(table);
+        }
+        let machine = self.ram.machine;
+        machine
+            .compare_exchange_entry(table, index, old.0, new.0)
+            .map_err(Entry)?;
+        if counted {
+            self.after_exchange(table, old, new);
+        }
+        Ok(())
     }
 }

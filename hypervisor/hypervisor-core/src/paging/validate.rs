@@ -4,7 +4,7 @@
 //! *partial*, its entries below the index hold what they must, and whoever wants the frame as this table next goes on
 //! there (P1..P4). Depth is bounded by the four levels (P6).
 
-use crate::frame::{FrameRef, FrameType};
+use crate::frame::{FrameRef, FrameType, tally::Change};
 use crate::ids::{EntryIndex, Level, Mfn};
 use crate::machine::Machine;
 
@@ -51,6 +51,14 @@ impl<M: Machine> Tables<'_, M> {
 
     /// Checks the entries of a changing frame from index `from` on.
     fn validate(&self, mfn: Mfn, level: Level, from: u16) -> Result<Step<Mfn>, PagingError> {
+        if self.is_counted() {
+            self.ram.count_table(mfn, level, from);
+        }
+        let checked = |below: u16| {
+            if self.is_counted() {
+                self.ram.book_entries(mfn, level, from..below, Change::More);
+            }
+        };
         for index in EntryIndex::all().filter(|index| index.get() >= from) {
             if level == Level::L4 && layout::is_hypervisor_slot(index) {
                 continue;
@@ -62,16 +70,19 @@ impl<M: Machine> Tables<'_, M> {
             match self.validate_entry(mfn, index, entry, level) {
                 Ok(Step::Done(())) => {}
                 Ok(Step::Again) => {
+                    checked(index.get());
                     self.ram.park_change(mfn, index.get());
                     return Ok(Step::Again);
                 }
                 Err(error) => {
+                    checked(index.get());
                     self.undo(mfn, level, index);
                     return Err(error);
                 }
             }
             let next = index.get().saturating_add(1);
             if level != Level::L1 && next < EntryIndex::COUNT && self.ram.machine.preempt_due() {
+                checked(next);
                 self.ram.park_change(mfn, next);
                 return Ok(Step::Again);
             }
@@ -79,6 +90,7 @@ impl<M: Machine> Tables<'_, M> {
         if level == Level::L4 {
             self.install_hypervisor_slots(mfn);
         }
+        checked(EntryIndex::COUNT);
         self.ram.finish_change(mfn);
         Ok(Step::Done(mfn))
     }

@@ -11,8 +11,9 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::RwLock;
 
-use hypervisor_core::audit::{self, Hold, Holders, Report};
+use hypervisor_core::audit::{self, Hold, Holders, Pace, Recount, Report};
 use hypervisor_core::domain::account::DomainMemory;
 use hypervisor_core::fake::{Access, CachedUse, FakeMachine, next_random};
 use hypervisor_core::frame::{AllocError, FrameRange, FrameTable, FrameType, Layout, OwnerId, Ram};
@@ -62,6 +63,11 @@ pub(crate) struct Host {
     /// Who runs on each CPU: domain, vCPU.
     pub(crate) running: Vec<Option<(usize, usize)>>,
     pub(crate) holds: Vec<(Mfn, Hold)>,
+    /// The recount goes on beside what happens, at this pace, and not after each step.
+    pub(crate) beside: Option<Pace>,
+    under_way: Option<Recount>,
+    /// Shared by CPUs that are in the middle of something.
+    pub(crate) busy: RwLock<()>,
     seen: BTreeMap<(u8, u64, u64), OwnerId>,
 }
 
@@ -121,12 +127,14 @@ impl Holders for Host {
         Frames::new(0)
     }
 
-    fn has_devices(&self, owner: OwnerId) -> bool {
-        let mut owners = self
-            .guests
-            .iter()
-            .filter(|guest| guest.memory.owner() == owner);
-        owners.any(|guest| guest.memory.has_devices())
+    fn with_memory(&self, owner: OwnerId, work: &mut dyn FnMut(&DomainMemory)) {
+        let mut guests = self.guests.iter().map(|guest| &guest.memory);
+        guests.find(|memory| memory.owner() == owner).map(work);
+    }
+
+    fn stand_still(&self, work: &mut dyn FnMut()) {
+        let _still = self.busy.write().unwrap();
+        work();
     }
 }
 
@@ -153,6 +161,9 @@ impl Host {
             guests: Vec::new(),
             running: vec![None; usize::from(cpus)],
             holds: Vec::new(),
+            beside: None,
+            under_way: None,
+            busy: RwLock::new(()),
             seen: BTreeMap::new(),
         };
         for domid in 0..domains {
@@ -378,13 +389,26 @@ impl Host {
         panic!("the destruction makes no progress");
     }
 
+    /// One more step of the recount that goes on beside what happens; what it has found so far.
+    fn audit_beside(&mut self, pace: Pace) -> Report {
+        let begun = self.under_way.take();
+        let mut recount = begun.unwrap_or_else(|| Recount::begin(self.ram(), self, pace).unwrap());
+        let done = recount.step(self.ram(), self);
+        let report = *recount.report();
+        self.under_way = (!done).then_some(recount);
+        report
+    }
+
     pub(crate) fn audit(&self) -> Report {
         audit::audit(self.ram(), self).unwrap()
     }
 
     /// Panics on the first breach.
     pub(crate) fn check(&mut self, what: &str) {
-        let report = self.audit();
+        let report = match self.beside {
+            Some(pace) => self.audit_beside(pace),
+            None => self.audit(),
+        };
         if let Some(breach) = report.first {
             panic!("{what}: {breach} ({} breaches)", report.breaches);
         }

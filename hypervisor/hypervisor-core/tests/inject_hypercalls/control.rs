@@ -34,6 +34,7 @@ pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<
             create(bench);
             bench.ask(|_: &mut Audit| {})
         }
+        AuditBreach::OPERATION => bench.ask(|r: &mut AuditBreach| r.invariant = 2),
         DomainCreate::OPERATION => bench.ask(|r: &mut DomainCreate| {
             (r.domid, r.max_vcpus) = (SECOND, 2);
             (r.max_frames, r.weight) = (64, 256);

@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind, set_hook, take_h
 use std::sync::Once;
 
 use hypercall_abi::control::ControlArgument;
+use hypercall_abi::control::audit::AuditBreach;
 use hypercall_abi::control::device::{MsixBind, PciWrite};
 use hypercall_abi::event::EVTCHNOP_BIND_PIRQ;
 use hypercall_abi::grant::GNTTABOP_TRANSFER;
@@ -65,6 +66,7 @@ const REFUSED: &[(u32, Option<u32>)] = &[
     (number::KEXEC_OP, None),
     (number::XENPMU_OP, None),
     (number::MCA, None),
+    (number::PARAVANE_OP, Some(AuditBreach::OPERATION)),
     (number::PARAVANE_OP, Some(PciWrite::OPERATION)),
     (number::PARAVANE_OP, Some(MsixBind::OPERATION)),
 ];

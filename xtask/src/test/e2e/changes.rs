@@ -53,21 +53,30 @@ pub(crate) fn for_a_minute(bench: &Bench<'_, '_>) -> Result<()> {
     })
 }
 
-/// The same with time that counts instructions: no excuse by a busy host.
+/// The same with time that counts instructions, and a recount of all frames beside each change: no excuse by a busy host.
 pub(crate) fn by_instruction_count(bench: &Bench<'_, '_>) -> Result<()> {
     bench.leaves_nothing(|| {
         create(bench, "counted")?;
         bench.client().console("counted", |console| {
             console.start_heartbeat()?;
+            let (mut steps, mut pauses) = (0, 0);
             for number in 0..COUNTED {
                 turn(bench, console, "counted", number)?;
+                let audit = bench.client().json(&["audit"])?;
+                let pause = super::bench::number(&audit, "longest_pause_ns")?;
+                (steps, pauses) = (
+                    steps.max(super::bench::number(&audit, "steps")?),
+                    pauses.max(pause),
+                );
             }
             let window = console.heartbeat()?;
             console.stop_heartbeat()?;
             println!(
-                "         {} beats, longest gap {:.3} ms of counted time",
+                "         {} beats, longest gap {:.3} ms of counted time; recounts of up to {steps} steps, in which other CPUs \
+                 stood still for {:.3} ms at most",
                 window.beats,
-                millis(window.longest)
+                millis(window.longest),
+                millis(Duration::from_nanos(pauses))
             );
             ensure!(
                 window.longest <= TICK * 3,
