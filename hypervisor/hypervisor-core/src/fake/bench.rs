@@ -24,6 +24,7 @@ use crate::hypervisor::{BootInfo, Hypervisor, Options};
 use crate::ids::{CpuSet, Frames, Nanos, PhysCpu, VcpuId};
 use crate::outcome::Outcome;
 use crate::paging::Tables;
+use crate::sync::Held;
 use crate::vcpu::VcpuState;
 
 /// Where the kernel's image begins.
