@@ -53,6 +53,15 @@ impl Snapshot {
         Self { frames, domains }
     }
 
+    /// What is counted of one domain.
+    #[must_use]
+    pub fn of_domain(&self, id: u16) -> Option<&[String]> {
+        let mut domains = self.domains.iter();
+        domains
+            .find(|(known, _)| *known == id)
+            .map(|(_, lines)| &**lines)
+    }
+
     /// What differs, in words.
     #[must_use]
     pub fn difference(&self, other: &Self) -> String {
