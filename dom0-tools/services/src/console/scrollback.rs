@@ -1,6 +1,6 @@
 //! The last bytes that a domain printed, and positions of readers in them.
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 
 /// How much is kept of each domain.
 pub const SCROLLBACK_BYTES: usize = 256 << 10;
@@ -47,6 +47,13 @@ impl Scrollback {
         self.bytes.drain(..excess);
         self.bytes.extend(kept);
         self.end += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    }
+
+    /// The last bytes, at most so many.
+    #[must_use]
+    pub fn last(&self, most: usize) -> Vec<u8> {
+        let skipped = self.bytes.len().saturating_sub(most);
+        self.bytes.iter().copied().skip(skipped).collect()
     }
 
     /// The place of the oldest byte that is kept.

@@ -109,6 +109,7 @@ impl<H: Host> Manager<H> {
         match action {
             EndAction::Destroy => {
                 log::info!("d{id}: `{name}` {word}: destroyed");
+                self.bury(key);
                 let why = words::guest_gone(&name);
                 self.end_of(key, &why);
             }

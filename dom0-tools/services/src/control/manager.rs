@@ -3,6 +3,7 @@
 use super::{
     domain::{Domain, Key, Life},
     files::{Content, Files, digest_of},
+    grave::Graves,
     host::{Host, HostError, LocalPort, Ring},
     moving::Moving,
     stream::Stream,
@@ -61,6 +62,7 @@ pub struct Manager<H: Host> {
     pub(super) demo: (Content, Digest),
     pub(super) version: &'static str,
     pub(super) moves: Vec<Moving>,
+    pub(super) graves: Graves,
     pub(super) power_off: Option<PowerOff>,
     pub(super) decoder: Decoder,
     next_key: u64,
@@ -102,6 +104,7 @@ impl<H: Host> Manager<H> {
             demo: (Arc::new(setup.demo), digest),
             version: setup.version,
             moves: Vec::new(),
+            graves: Graves::default(),
             power_off: None,
             decoder: Decoder::new(),
             next_key: 0,

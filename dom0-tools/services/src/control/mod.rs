@@ -8,7 +8,8 @@
 //! * `query`: questions; `create`, `start`: a domain's way to its first instruction; `change`: memory and vCPUs; `moving`: memory
 //!   between domains;
 //!   `settings`: shares, maximum, name; `ending`: pause to destroy; `ended`: what becomes of a domain that has ended;
-//!   `waiting`: for a state, or for a guest to take a key; `terminal`: consoles and the log; `upload`, `files`: what
+//!   `waiting`: for a state, or for a guest to take a key; `terminal`: consoles and the log; `grave`:
+//!   what ended domains have printed; `upload`, `files`: what
 //!   domains are made of;
 //! * `domain`: what dom0 knows of one; `words`: refusals as errors for people and programs.
 
@@ -19,6 +20,7 @@ mod domain;
 mod ended;
 mod ending;
 mod files;
+mod grave;
 mod host;
 mod manager;
 mod moving;

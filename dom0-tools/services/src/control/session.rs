@@ -237,8 +237,14 @@ impl<H: Host> Manager<H> {
 
     /// Forgets a stream and all that waits for it.
     fn drop_stream(&mut self, id: StreamId) {
+        let creating = (self.streams.get(&id)).and_then(|stream| stream.work.creating());
         self.drop_work(id);
         self.outbox.drop_stream(id);
+        if let Some(key) = creating {
+            // Who wanted the domain went away before there was one.
+            let text = "its client went away while it was being built";
+            self.end_of(key, &ErrorReply::new(ErrorCode::Superseded, text));
+        }
     }
 
     fn drop_work(&mut self, id: StreamId) {

@@ -22,7 +22,10 @@ use dom0_protocol::{
 impl<H: Host> Manager<H> {
     /// Goes on with every domain that is being built or is to be made anew.
     pub(super) fn step_lives(&mut self, next: &mut Next) {
-        let keys: Vec<Key> = self.domains.keys().copied().collect();
+        let keys: Vec<Key> = (self.domains.iter())
+            .filter(|(_, domain)| !matches!(domain.life, Life::Started))
+            .map(|(key, _)| *key)
+            .collect();
         for key in keys {
             let Some(domain) = self.domains.get_mut(&key) else {
                 continue;

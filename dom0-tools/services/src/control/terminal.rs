@@ -12,7 +12,7 @@ use super::{
 use crate::console::INPUT_BYTES;
 use alloc::{format, vec::Vec};
 use dom0_protocol::{
-    ErrorReply, Progress, Reply, StreamId,
+    ErrorCode, ErrorReply, Progress, Reply, StreamId,
     progress::{Phase, Unit},
     reply::{ConsoleEnd, LogEnd},
     request::{Console, ConsoleMode, Dmesg},
@@ -25,7 +25,16 @@ const PIECE: usize = 16 << 10;
 
 impl<H: Host> Manager<H> {
     pub(super) fn open_console(&mut self, id: StreamId, wish: &Console) -> Result<(), ErrorReply> {
-        let key = self.find_made(&wish.domain)?;
+        let key = match self.find_made(&wish.domain) {
+            Err(error) if error.code == ErrorCode::NoSuchDomain => {
+                return if self.read_grave(id, wish) {
+                    Ok(())
+                } else {
+                    Err(error)
+                };
+            }
+            found => found?,
+        };
         let Some(domain) = self.domains.get(&key) else {
             return Err(super::words::no_such_domain(&wish.domain));
         };

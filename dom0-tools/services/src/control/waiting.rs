@@ -9,7 +9,6 @@ use super::{
     host::Host,
     manager::{Manager, Next},
     stream::{Hope, Waiting, Work},
-    words,
 };
 use crate::xenstore::{Operation, Path};
 use alloc::{format, sync::Arc, vec::Vec};
@@ -107,7 +106,11 @@ impl<H: Host> Manager<H> {
                 }
             }
             Found::Hopeless => {
-                let error = words::guest_gone(&domain_name(self, key));
+                let name = domain_name(self, key);
+                let now = self.state_of(key).map_or("gone", DomainState::as_str);
+                let text = format!("domain `{name}` is {now}, and stays so");
+                let error = ErrorReply::new(ErrorCode::GuestGone, text)
+                    .hint("`dom0ctl show` and `dom0ctl console --log` say how it ended");
                 self.fail(id, error);
             }
             Found::NotYet if deadline.is_some_and(|deadline| now >= deadline) => {

@@ -315,3 +315,21 @@ fn wrong_files_are_refused() {
         ErrorCode::NoSuchUpload
     );
 }
+
+#[test]
+fn a_build_whose_client_goes_away_leaves_nothing() {
+    for steps in 0..6 {
+        let mut bench = Bench::new();
+        let stream = bench.open(Request::Create(Box::new(wish("a"))));
+        for _ in 0..steps {
+            bench.manager.work();
+        }
+        if bench.end_of(stream).is_some() {
+            break;
+        }
+        bench.say(stream, &ClientMessage::Close);
+        bench.settle();
+        bench.assert_empty();
+        bench.create("a");
+    }
+}

@@ -191,3 +191,39 @@ fn the_hypervisors_log_is_followed_until_the_client_has_enough() {
         [ServerMessage::Done(Reply::Log(_))]
     ));
 }
+
+#[test]
+fn a_kernel_that_ends_at_once_leaves_its_words() {
+    let mut bench = Bench::new();
+    for number in 0..10_u8 {
+        let domain = bench.create("a");
+        print(&mut bench, domain, &[b'0' + number]);
+        super::lives::ends(
+            &mut bench,
+            domain,
+            hypercall_abi::control::domain::DOMAIN_STATE_SHUTDOWN,
+            hypercall_abi::sched::SHUTDOWN_POWEROFF,
+        );
+    }
+    bench.assert_empty();
+    for (mode, expected) in [
+        (ConsoleMode::Log, ConsoleEnd::LogComplete),
+        (ConsoleMode::Attach, ConsoleEnd::DomainGone),
+    ] {
+        let id = bench.open(console(mode));
+        let (data, rest) = read(&mut bench, id);
+        assert_eq!(data, b"9", "the last one's");
+        assert_eq!(rest, [ServerMessage::Done(Reply::ConsoleEnded(expected))]);
+    }
+    let by_number = |number| {
+        Request::Console(Console {
+            domain: dom0_protocol::DomainSelector::Id(number),
+            mode: ConsoleMode::Log,
+        })
+    };
+    assert!(bench.ask(by_number(3)).is_ok());
+    assert!(bench.ask(by_number(2)).is_err(), "eight are remembered");
+    bench.create("a");
+    let id = bench.open(console(ConsoleMode::Log));
+    assert_eq!(read(&mut bench, id).0, b"", "who lives comes first");
+}

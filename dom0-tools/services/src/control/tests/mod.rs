@@ -4,6 +4,7 @@ mod building;
 mod changes;
 mod consoles;
 mod ends;
+mod hostile;
 mod lives;
 mod moves;
 mod sessions;
