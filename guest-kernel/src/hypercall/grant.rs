@@ -56,7 +56,7 @@ unsafe fn grant_op<T: FromBytes + IntoBytes>(command: u32, element: &mut T) -> R
 ///
 /// # Errors
 /// Status -1 above the maximum or without memory.
-pub(crate) fn setup_table(frames: &mut [RawMfn]) -> Result<(), GrantError> {
+pub fn setup_table(frames: &mut [RawMfn]) -> Result<(), GrantError> {
     let mut element = SetupTable {
         dom: RawDomId::SELF,
         nr_frames: u32::try_from(frames.len()).map_err(|_| Errno::EINVAL)?,

@@ -71,6 +71,12 @@ impl Boot {
             .then_some((self.info.store_mfn, self.info.store_evtchn))
     }
 
+    /// The frame that the hypervisor shares with the domain.
+    #[must_use]
+    pub fn shared_info(&self) -> RawMfn {
+        RawMfn(self.info.shared_info >> 12)
+    }
+
     /// First page and length in bytes of the ramdisk, if there is one.
     #[must_use]
     pub fn ramdisk(&self) -> Option<(Pfn, usize)> {
