@@ -33,7 +33,7 @@ pub(crate) fn run(stack: &mut Stack, client: &Client) -> Result<End> {
             return stack.machine().wait_forever();
         }
         let words = match words(&line) {
-            Ok(words) => words,
+            Ok(words) => as_meant(words),
             Err(why) => {
                 println!("{why}");
                 continue;
@@ -50,6 +50,19 @@ pub(crate) fn run(stack: &mut Stack, client: &Client) -> Result<End> {
             return stack.machine().wait(FAREWELL);
         }
     }
+}
+
+/// What people type at any prompt: the program's name in front, and other words for the end.
+fn as_meant(mut words: Vec<String>) -> Vec<String> {
+    if words.len() > 1 && words.first().is_some_and(|first| first == "dom0ctl") {
+        words.remove(0);
+    }
+    if let [only] = words.as_mut_slice()
+        && matches!(only.as_str(), "exit" | "quit")
+    {
+        "poweroff".clone_into(only);
+    }
+    words
 }
 
 /// Splits a line into words as a shell would: by blanks, with quotes and backslashes.
@@ -83,6 +96,14 @@ pub(crate) fn words(line: &str) -> Result<Vec<String>, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_typed_is_taken_as_it_is_meant() {
+        let meant = |line: &str| as_meant(words(line).unwrap());
+        assert_eq!(meant("dom0ctl list --json"), ["list", "--json"]);
+        assert_eq!(meant("quit"), ["poweroff"]);
+        assert_eq!(meant("show exit"), ["show", "exit"]);
+    }
 
     #[test]
     fn words_are_split_as_in_a_shell() {

@@ -20,6 +20,9 @@ use crate::test::trial::{self, Ending, Trial, Verdict, Wanted};
 /// The kernel that is no test: it waits for commands.
 const DEMO: &str = "demo";
 
+/// A test kernel that is for an ordinary domain only: the end-to-end cases run it.
+const HOSTILE: &str = "hostile";
+
 /// What the demo kernel says first.
 const GREETING: &str = "paravane demo: ";
 
@@ -34,7 +37,7 @@ pub(crate) fn subjects(images: &Images) -> Vec<String> {
     images
         .kernels()
         .iter()
-        .filter(|kernel| kernel.as_str() != DEMO)
+        .filter(|kernel| kernel.as_str() != DEMO && kernel.as_str() != HOSTILE)
         .cloned()
         .collect()
 }

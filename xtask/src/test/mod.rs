@@ -26,7 +26,7 @@ use anyhow::{Result, bail};
 
 use crate::bench;
 use crate::setup::{packages, toolchain};
-use crate::test::suite::Suite;
+use crate::test::suite::{Length, Suite};
 use crate::workspace::Workspace;
 
 /// `cargo xtask test`'s options.
@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Run only this step; may be given several times.
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
+    /// Run what can go on for long as long as it is worth: 1000 domains in a row, not 200.
+    #[arg(long)]
+    long: bool,
     /// Print the steps and end.
     #[arg(long)]
     list: bool,
@@ -132,6 +135,16 @@ const STEPS: &[Step] = &[
         e2e::churn,
     ),
     step(
+        "crowd",
+        "64 domains in 1 GiB, and what requests cost among them",
+        e2e::crowd,
+    ),
+    step(
+        "moves",
+        "memory moves whole, ends have consequences, clients go away",
+        e2e::moves,
+    ),
+    step(
         "changes",
         "memory and vCPUs change without downtime",
         e2e::changes,
@@ -182,7 +195,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     for component in toolchain::COMPONENTS {
         component.ensure(workspace)?;
     }
-    let mut suite = Suite::new(workspace, toolchain::ensure(workspace)?);
+    let length = if options.long {
+        Length::Long
+    } else {
+        Length::Usual
+    };
+    let mut suite = Suite::new(workspace, toolchain::ensure(workspace)?, length);
     for step in STEPS {
         if options.only.is_empty() || options.only.iter().any(|name| name == step.name) {
             suite.step(step.name, step.about, step.run);

@@ -9,11 +9,21 @@ use crate::build::bare::{self, Images};
 use crate::setup::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
+/// How much of what can go on for long is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// What fits a usual run.
+    Usual,
+    /// All that was ever asked for.
+    Long,
+}
+
 /// A test run under way.
 #[derive(Debug)]
 pub(crate) struct Suite<'a> {
     workspace: &'a Workspace,
     toolchain: Toolchain,
+    length: Length,
     images: Option<Images>,
     current: &'static str,
     passed: u64,
@@ -23,10 +33,11 @@ pub(crate) struct Suite<'a> {
 }
 
 impl<'a> Suite<'a> {
-    pub(crate) fn new(workspace: &'a Workspace, toolchain: Toolchain) -> Self {
+    pub(crate) fn new(workspace: &'a Workspace, toolchain: Toolchain, length: Length) -> Self {
         Self {
             workspace,
             toolchain,
+            length,
             images: None,
             current: "",
             passed: 0,
@@ -38,6 +49,10 @@ impl<'a> Suite<'a> {
 
     pub(crate) fn workspace(&self) -> &'a Workspace {
         self.workspace
+    }
+
+    pub(crate) fn length(&self) -> Length {
+        self.length
     }
 
     pub(crate) fn toolchain(&self) -> Toolchain {

@@ -13,7 +13,7 @@ use crate::run::place::Fame;
 use crate::run::qemu::{End, Machine, POWERED_OFF};
 use crate::run::serial::Echo;
 use crate::run::stack::Stack;
-use crate::test::suite::Suite;
+use crate::test::suite::{Length, Suite};
 use crate::test::trial;
 use crate::workspace::Workspace;
 
@@ -121,6 +121,11 @@ impl<'s, 'w> Bench<'s, 'w> {
         &self.images
     }
 
+    /// Whether this is a long run.
+    pub(crate) fn is_long(&self) -> bool {
+        self.suite.length() == Length::Long
+    }
+
     /// Where things are.
     pub(crate) fn workspace(&self) -> &'w Workspace {
         self.suite.workspace()
@@ -172,6 +177,19 @@ impl<'s, 'w> Bench<'s, 'w> {
             );
             thread::sleep(LOOK);
         }
+    }
+
+    /// Waits until a domain that may or may not exist is either no more or well, and destroys it in that case.
+    pub(crate) fn settled(&self, name: &str) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while let Some(domain) = self.domains()?.iter().find(|domain| domain["name"] == name) {
+            if domain["state"] != "starting" {
+                return self.client.json(&["destroy", name]).map(|_| ());
+            }
+            ensure!(Instant::now() < deadline, "{name} stays: {domain}");
+            thread::sleep(LOOK);
+        }
+        Ok(())
     }
 
     /// Waits until a domain is no more.

@@ -6,14 +6,16 @@ use anyhow::{Result, ensure};
 
 use super::bench::Bench;
 
-const IN_A_ROW: u32 = 200;
+/// Domains in a row, and in a long run.
+const IN_A_ROW: [u32; 2] = [200, 1000];
 const AT_ONCE: usize = 16;
 
 /// Creates and destroys domains one after the other.
 pub(crate) fn in_a_row(bench: &Bench<'_, '_>) -> Result<()> {
+    let count = IN_A_ROW[usize::from(bench.is_long())];
     let started = Instant::now();
     bench.leaves_nothing(|| {
-        for number in 0..IN_A_ROW {
+        for number in 0..count {
             let name = format!("row-{number}");
             bench
                 .client()
@@ -22,8 +24,11 @@ pub(crate) fn in_a_row(bench: &Bench<'_, '_>) -> Result<()> {
         }
         Ok(())
     })?;
-    let each = started.elapsed() / IN_A_ROW;
-    println!("         create and destroy: {} ms each", each.as_millis());
+    let each = started.elapsed() / count;
+    println!(
+        "         create and destroy: {} ms each, {count} times",
+        each.as_millis()
+    );
     Ok(())
 }
 

@@ -5,8 +5,12 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use dom0_protocol::request::{FilePurpose, Upload};
-use dom0_protocol::{Digest, Request};
+use dom0_protocol::ending::OnEnd;
+use dom0_protocol::request::{
+    Balloon, Create, Execution, FilePurpose, KernelSource, Start, Upload,
+};
+use dom0_protocol::wait::{Otherwise, Wait};
+use dom0_protocol::{Digest, DomainName, DomainSelector, Request};
 use dom0ctl::connect::Address;
 use dom0ctl::session::Event;
 
@@ -50,6 +54,152 @@ fn cut_upload(bench: &Bench<'_, '_>) -> Result<()> {
         sent += call.send(&bytes).map_err(failed)?;
     }
     Ok(())
+}
+
+/// How far a request gets before its client is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stage {
+    /// It has been sent.
+    Asked,
+    /// So many pieces of news have come, or its end.
+    Progress(u32),
+}
+
+/// Makes a request and goes away at a stage of it, as at Ctrl-C.
+pub(crate) fn cut_after(bench: &Bench<'_, '_>, request: Request, stage: Stage) -> Result<()> {
+    let failed = |failure: dom0ctl::exit::Failure| anyhow!("{}", failure.error().message);
+    let mut session = Address::Unix(bench.socket()).connect().map_err(failed)?;
+    let mut call = session.call(request).map_err(failed)?;
+    let Stage::Progress(mut news) = stage else {
+        return Ok(());
+    };
+    while news > 0 {
+        match call.next_event().map_err(failed)? {
+            Event::Progress(_) => news -= 1,
+            Event::Done(_) => break,
+            Event::Data(_) | Event::Window => {}
+        }
+    }
+    Ok(())
+}
+
+/// A client that goes away while its domain is built, or changed: there is a domain or none, and its memory is what it was or
+/// what was asked for.
+pub(crate) fn at_every_stage(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        for news in 0..12 {
+            let stage = match news {
+                0 => Stage::Asked,
+                count => Stage::Progress(count),
+            };
+            cut_after(bench, new_domain("cut")?, stage)?;
+            bench.settled("cut")?;
+        }
+        bench.client().json(&[
+            "create",
+            "--name",
+            "cut",
+            "--memory",
+            "64MiB",
+            "--max-memory",
+            "128MiB",
+        ])?;
+        for news in 0..6 {
+            let stage = match news {
+                0 => Stage::Asked,
+                count => Stage::Progress(count),
+            };
+            let target = if news % 2 == 0 { 128 } else { 64 };
+            cut_after(bench, balloon("cut", target)?, stage)?;
+            super::moves::settle(bench, &[("cut", target)])?;
+        }
+        bench.client().json(&["destroy", "cut"]).map(|_| ())
+    })
+}
+
+/// Two clients want different things of the same domain: one is told that it was overtaken, or both succeed one after the
+/// other, and what stands in the end is what one of them asked for.
+pub(crate) fn racing_balloons(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        let words = [
+            "create",
+            "--name",
+            "raced",
+            "--memory",
+            "64MiB",
+            "--max-memory",
+            "128MiB",
+        ];
+        bench.client().json(&words)?;
+        bench.await_state("raced", &["blocked"], Duration::from_secs(30))?;
+        for _ in 0..10 {
+            let client = bench.client();
+            let ends = std::thread::scope(|scope| {
+                let racers: Vec<_> = ["128MiB", "32MiB"]
+                    .map(|size| scope.spawn(move || client.say(&["balloon", "raced", size])))
+                    .into_iter()
+                    .collect();
+                racers
+                    .into_iter()
+                    .map(|racer| racer.join())
+                    .collect::<Vec<_>>()
+            });
+            let mut reached = 0;
+            for said in ends {
+                let Ok(said) = said else {
+                    bail!("a client panicked")
+                };
+                ensure!(
+                    said.code == 0 || said.err.contains("another request"),
+                    "`{}` ended with {}: {}",
+                    said.command,
+                    said.code,
+                    said.err
+                );
+                reached += u32::from(said.code == 0);
+            }
+            ensure!(reached > 0, "neither has reached its target");
+            let domain = bench.domain("raced")?;
+            let target = super::bench::number(&domain, "target_memory_bytes")? >> 20;
+            ensure!(target == 128 || target == 32, "the target is {target} MiB");
+            super::moves::settle(bench, &[("raced", target)])?;
+        }
+        bench.client().json(&["destroy", "raced"]).map(|_| ())
+    })
+}
+
+fn selector(name: &str) -> Result<DomainSelector> {
+    name.parse().map_err(|error| anyhow!("{name}: {error}"))
+}
+
+fn balloon(name: &str, mib: u64) -> Result<Request> {
+    Ok(Request::Balloon(Balloon {
+        domain: selector(name)?,
+        target_bytes: mib << 20,
+        wait: Wait::UntilReached {
+            timeout_ms: 30_000,
+            otherwise: Otherwise::Keep,
+        },
+    }))
+}
+
+fn new_domain(name: &str) -> Result<Request> {
+    Ok(Request::Create(Box::new(Create {
+        name: Some(DomainName::new(name).map_err(|error| anyhow!("{error}"))?),
+        kernel: KernelSource::Demo,
+        ramdisk: None,
+        cmdline: String::new(),
+        memory_bytes: 64 << 20,
+        max_memory_bytes: 64 << 20,
+        vcpus: 1,
+        max_vcpus: 1,
+        weight: 256,
+        cap_percent: 0,
+        affinity: 0,
+        start: Start::Running,
+        on_end: OnEnd::default(),
+        execution: Execution::Real,
+    })))
 }
 
 /// Bytes that are no frames are passed over; whoever sends them harms nobody.

@@ -100,6 +100,93 @@ impl WrongKernel {
     }
 }
 
+/// A kernel that ends at any boundary of its headers, segments or sections, or one byte before, is refused or, where only what
+/// no loader needs is missing, could be started.
+pub(crate) fn truncated_everywhere(bench: &Bench<'_, '_>) -> Result<()> {
+    let kernel = read(&bench.images().kernel("demo"))?;
+    let file = bench.scratch("truncated-kernel")?;
+    let path = file.to_string_lossy();
+    let mut refused = 0;
+    let boundaries = boundaries(&kernel)?;
+    bench.leaves_nothing(|| {
+        for &end in &boundaries {
+            for length in [end.saturating_sub(1), end] {
+                let part = kernel.get(..length).unwrap_or(&kernel);
+                fs::write(&file, part).context("cannot write the kernel")?;
+                let said =
+                    bench
+                        .client()
+                        .say(&["create", "--kernel", &path, "--dry-run", "--json"]);
+                // Behind that, sections may be missed or not; the whole file must do.
+                let refused_rightly = length < kernel.len();
+                let taken_rightly = length >= needed_bytes(&kernel)?;
+                ensure!(
+                    (said.code == 1 && refused_rightly) || (said.code == 0 && taken_rightly),
+                    "cut to {length} of {} bytes: exit code {}: {}",
+                    kernel.len(),
+                    said.code,
+                    said.err
+                );
+                ensure!(
+                    said.code == 0 || said.err.contains("\"bad-image\""),
+                    "cut to {length} bytes it is refused as {}",
+                    said.err
+                );
+                refused += u32::from(said.code != 0);
+            }
+        }
+        Ok(())
+    })?;
+    println!(
+        "         {refused} of {} cuts were refused",
+        boundaries.len() * 2
+    );
+    ensure!(refused > 4, "too few cuts were of what a loader needs");
+    Ok(())
+}
+
+/// Offsets in an ELF file where something begins or ends.
+fn boundaries(kernel: &[u8]) -> Result<std::collections::BTreeSet<usize>> {
+    const SECTION_HEADER: usize = 64;
+    let word = |at| usize::try_from(u64::from_le_bytes(get(kernel, at)));
+    let half = |at: usize| {
+        let bytes = kernel.get(at..at + 2).unwrap_or(&[0, 0]);
+        usize::from(bytes.first().copied().unwrap_or(0))
+            | usize::from(bytes.last().copied().unwrap_or(0)) << 8
+    };
+    let mut found = std::collections::BTreeSet::from([1, PROGRAM_HEADERS]);
+    let (programs, sections) = (word(32)?, word(40)?);
+    for number in 0..half(56) {
+        let header = programs + number * PROGRAM_HEADER;
+        found.extend([header, header + PROGRAM_HEADER]);
+        let (offset, length) = (word(header + 8)?, word(header + 32)?);
+        found.extend([offset, offset + length]);
+    }
+    for number in 0..half(60) {
+        let header = sections + number * SECTION_HEADER;
+        found.extend([header, header + SECTION_HEADER]);
+        let (offset, length) = (word(header + 24)?, word(header + 32)?);
+        found.extend([offset, offset.saturating_add(length)]);
+    }
+    found.retain(|&end| end > 0 && end <= kernel.len());
+    Ok(found)
+}
+
+/// Where the last byte that a loader needs ends: headers, and what segments have in the file.
+fn needed_bytes(kernel: &[u8]) -> Result<usize> {
+    let word = |at| usize::try_from(u64::from_le_bytes(get(kernel, at)));
+    let count = usize::from(u16::from_le_bytes([
+        kernel.get(56).copied().unwrap_or(0),
+        kernel.get(57).copied().unwrap_or(0),
+    ]));
+    let mut last = word(32)? + count * PROGRAM_HEADER;
+    for number in 0..count {
+        let header = word(32)? + number * PROGRAM_HEADER;
+        last = last.max(word(header + 8)? + word(header + 32)?);
+    }
+    Ok(last)
+}
+
 /// A configuration file that is wrong.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WrongFile {

@@ -6,9 +6,12 @@
 pub(crate) mod bench;
 mod changes;
 mod churn;
+mod crowd;
 mod cuts;
+mod hostile;
 mod idle;
 mod input;
+mod moves;
 mod neighbours;
 mod scheduler;
 mod schemas;
@@ -50,9 +53,38 @@ fn says_all(log: &Path) -> Result<()> {
 /// Domains come and go.
 pub(crate) fn churn(suite: &mut Suite<'_>) -> Result<()> {
     let mut bench = Bench::boot(suite, "churn", |machine| machine)?;
-    bench.case("200 domains in a row leave no byte behind", churn::in_a_row);
+    bench.case("domains in a row leave no byte behind", churn::in_a_row);
     bench.case("16 domains at once", churn::at_once);
     bench.case("JSON is as its schemas say", schemas::hold);
+    bench.finish()
+}
+
+/// Many domains at once.
+pub(crate) fn crowd(suite: &mut Suite<'_>) -> Result<()> {
+    let mut bench = Bench::boot(suite, "crowd", |machine| Machine {
+        cpus: 1,
+        memory_mib: 1024,
+        icount: true,
+        ..machine
+    })?;
+    bench.case(
+        "64 domains in 1 GiB, and no request costs more for it",
+        crowd::of_sixty_four,
+    );
+    bench.finish()
+}
+
+/// What goes on between domains, and between clients.
+pub(crate) fn moves(suite: &mut Suite<'_>) -> Result<()> {
+    let mut bench = Bench::boot(suite, "moves", |machine| machine)?;
+    bench.case("memory moves whole or not at all", moves::whole_or_not);
+    bench.case("a domain grows past its first maximum", moves::growth);
+    bench.case(
+        "keys are heard, and ends have their consequences",
+        moves::keys_and_ends,
+    );
+    bench.case("a client may go away at every stage", cuts::at_every_stage);
+    bench.case("two clients balloon the same domain", cuts::racing_balloons);
     bench.finish()
 }
 
@@ -84,6 +116,10 @@ pub(crate) fn changes(suite: &mut Suite<'_>) -> Result<()> {
 pub(crate) fn neighbours(suite: &mut Suite<'_>) -> Result<()> {
     let mut bench = Bench::boot(suite, "neighbours", |machine| machine)?;
     bench.case("a crash is one domain's own", neighbours::crash);
+    bench.case(
+        "nonsense in every shared page is the guest's own matter",
+        hostile::nonsense,
+    );
     bench.case(
         "sixteen clients at once, the seventeenth is told",
         neighbours::clients,
@@ -125,6 +161,10 @@ pub(crate) fn input(suite: &mut Suite<'_>) -> Result<()> {
     for wrong in input::WRONG_WORDS {
         bench.case(wrong.name(), |bench| wrong.is_refused(bench));
     }
+    bench.case(
+        "a kernel truncated at each of its boundaries",
+        input::truncated_everywhere,
+    );
     bench.case("a duplicate name", input::duplicate_name);
     bench.case("a kernel that was not bundled", input::uploaded_kernel);
     bench.case("an upload cut in the middle", cuts::upload);
