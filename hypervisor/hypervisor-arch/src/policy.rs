@@ -27,6 +27,11 @@ impl Policy {
         self.cpu.syscall(self.hypervisor)
     }
 
+    /// Asks for the version on behalf of the guest; `None` if that is not all there is to do.
+    pub(crate) fn version(&mut self) -> Option<u64> {
+        self.cpu.version(self.hypervisor)
+    }
+
     /// Tells what has happened on this CPU, and gives what it is to do.
     pub(crate) fn enter(&mut self, entry: Entry) -> Next {
         self.cpu.enter(self.hypervisor, entry)

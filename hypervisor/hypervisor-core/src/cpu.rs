@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::marker::PhantomData;
+use hypercall_abi::version::GUEST_ABI_VERSION;
 
 use crate::domain::Domain;
 use crate::domain::crash::{self, CrashReason};
@@ -17,7 +18,7 @@ use crate::hypervisor::{CpuRecord, Hypervisor};
 use crate::ids::{Nanos, PhysCpu, VcpuId};
 use crate::machine::{DeviceLine, Machine};
 use crate::sync::{Held, Ordering};
-use crate::vcpu::{VcpuState, deliver, trap};
+use crate::vcpu::{Mode, VcpuState, deliver, trap};
 use crate::{caller::Caller, dispatch, time};
 
 mod switch;
@@ -108,6 +109,18 @@ impl<M: Machine> Cpu<M> {
             effects = caller.effects;
         }
         self.leave(hv, effects)
+    }
+
+    /// The answer to `xen_version`'s question for the version, which guest kernels ask to have their events delivered.
+    /// `None` where it has to be asked by [`Self::syscall`]: it is no hypercall, or there is something to deliver.
+    #[inline]
+    pub fn version(&mut self, hv: &Hypervisor<M>) -> Option<u64> {
+        let caller = self.caller(hv, Effects::new())?;
+        let short = caller.state.mode == Mode::Kernel && is_quiet(&caller);
+        short.then(|| {
+            DomainCounters::count(&caller.domain.counters.hypercalls);
+            GUEST_ABI_VERSION.into()
+        })
     }
 
     /// The vCPU that runs here, as a caller.
@@ -228,6 +241,7 @@ fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, Crash
 }
 
 /// Whether the exit loop would find nothing to do.
+#[inline]
 fn is_quiet<M: Machine>(caller: &Caller<'_, M>) -> bool {
     let asked = |record: &CpuRecord| record.reschedule_asked();
     caller.effects.is_none()

@@ -39,6 +39,9 @@ pub(crate) fn flush_others(set: u64) {
     let me = percpu::local().index();
     let own_bit = 1 << me;
     let others = set & !own_bit;
+    if others == 0 {
+        return;
+    }
     let targets = || (0..MAX_CPUS).filter(|cpu| others & 1 << cpu != 0);
     for cpu in targets() {
         // Release: our changes of tables come before the request.

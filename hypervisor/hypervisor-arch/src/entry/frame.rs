@@ -56,6 +56,18 @@ global_asm!(
     host_stack = const HOST_STACK,
     on_guest = sym from_guest::on_guest,
     on_syscall = sym from_guest::on_syscall,
+    on_version = sym from_guest::on_version,
+    xen_version = const hypercall_abi::number::XEN_VERSION,
+    frame_r11 = const offset_of!(Registers, r11),
+    frame_r10 = const offset_of!(Registers, r10),
+    frame_r9 = const offset_of!(Registers, r9),
+    frame_r8 = const offset_of!(Registers, r8),
+    frame_rdx = const offset_of!(Registers, rdx),
+    frame_rsi = const offset_of!(Registers, rsi),
+    frame_rdi = const offset_of!(Registers, rdi),
+    frame_rip = const offset_of!(Registers, rip),
+    frame_rflags = const offset_of!(Registers, rflags),
+    frame_rsp = const offset_of!(Registers, rsp),
     on_host = sym from_host::on_host,
     on_again = sym from_guest::on_again,
     on_own_stack = sym from_host::on_own_stack,
@@ -99,6 +111,16 @@ pub(crate) struct Exit {
     pub(crate) registers: *const Registers,
     /// 1 to leave by SYSRET, 0 by IRET.
     pub(crate) sysret: u64,
+}
+
+/// What a call that was tried the short way comes to.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Answer {
+    /// RAX.
+    pub(crate) value: u64,
+    /// 1 to return with it by SYSRET, 0 to go the usual way.
+    pub(crate) done: u64,
 }
 
 unsafe extern "C" {

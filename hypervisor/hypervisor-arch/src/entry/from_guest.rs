@@ -2,7 +2,7 @@
 
 use crate::cpu::percpu::{self, CpuLocal};
 use crate::cpu::{apic, context, features, idt, tlb};
-use crate::entry::frame::{self, Exit, Registers};
+use crate::entry::frame::{self, Answer, Exit, Registers};
 use crate::entry::{idle, probe};
 use crate::tsc;
 use core::arch::asm;
@@ -52,6 +52,18 @@ pub(super) extern "sysv64" fn on_syscall() -> Exit {
     let policy = local.policy().expect("guests run after boot");
     let next = policy.syscall();
     go_on(local, next)
+}
+
+/// Called by `trap.s` for `syscall` with the registers of `xen_version`'s question for the version, before anything but
+/// the registers that calls lose is saved.
+pub(super) extern "sysv64" fn on_version() -> Answer {
+    let local = percpu::local();
+    forbid_guest_access();
+    let policy = local.policy().expect("guests run after boot");
+    match policy.version() {
+        Some(value) if can_sysret(saved(local)) => Answer { value, done: 1 },
+        Some(_) | None => Answer { value: 0, done: 0 },
+    }
 }
 
 /// Called by `trap.s` on the empty host stack, for an entry that was noted in `CpuLocal::again`.
@@ -117,14 +129,22 @@ fn go_on_later(local: &CpuLocal, mut next: Next) -> Exit {
 /// The way back to the running vCPU. The policy asks for SYSRET where the selectors are those that it loads; that it
 /// cannot fault in ring 0 is seen to here.
 fn resume(local: &CpuLocal, path: ExitPath) -> Exit {
-    let saved = local.frame_end.get() - size_of::<Registers>() as u64;
-    let registers = saved as *const Registers;
-    // SAFETY: `switch_in` has set this to the registers of the vCPU that runs here.
-    let rip = unsafe { (*registers).rip };
+    let registers = saved(local);
     Exit {
         registers,
-        sysret: u64::from(path == ExitPath::Sysret && is_canonical(rip)),
+        sysret: u64::from(path == ExitPath::Sysret && can_sysret(registers)),
     }
+}
+
+/// Where the registers of the vCPU that runs here are saved.
+fn saved(local: &CpuLocal) -> *const Registers {
+    (local.frame_end.get() - size_of::<Registers>() as u64) as *const Registers
+}
+
+/// Whether SYSRET would not fault.
+fn can_sysret(registers: *const Registers) -> bool {
+    // SAFETY: `switch_in` has set this to the registers of the vCPU that runs here.
+    is_canonical(unsafe { (*registers).rip })
 }
 
 /// Acknowledges an interrupt that came in guest mode; `None` if the policy need not know.

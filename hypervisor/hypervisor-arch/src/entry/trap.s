@@ -6,6 +6,11 @@
 # their own, from anywhere.
 
 .macro save_registers
+    save_what_calls_lose
+    save_what_calls_keep
+.endm
+
+.macro save_what_calls_lose
     push    rdi
     push    rsi
     push    rdx
@@ -15,13 +20,16 @@
     push    r9
     push    r10
     push    r11
+    cld
+.endm
+
+.macro save_what_calls_keep
     push    rbx
     push    rbp
     push    r12
     push    r13
     push    r14
     push    r15
-    cld
 .endm
 
 .macro restore_registers
@@ -78,15 +86,43 @@ guest_entry:
     # rax = registers of the vCPU to run, rdx = 1 for SYSRET
     jmp     exit_to_guest
 
-# The same for `syscall`, which says by itself what it is.
+# The same for `syscall`, which says by itself what it is. What looks like the question for the version, by which guest
+# kernels have their events delivered, is tried the short way first: it needs no register that a call keeps.
 .globl syscall_entry
 .type syscall_entry, @function
 syscall_entry:
-    save_registers
+    save_what_calls_lose
+    cmp     rax, {xen_version}
+    je      4f
+2:  save_what_calls_keep
     mov     rsp, [rsp + {host_stack}]
     xor     ebp, ebp
     call    {on_syscall}
     jmp     exit_to_guest
+
+4:  test    edi, edi
+    jnz     2b
+    mov     rdi, rsp
+    mov     rsp, [rdi + {host_stack} - {frame_r11}]
+    push    rdi
+    sub     rsp, 8
+    call    {on_version}
+    mov     rdi, [rsp + 8]              # the registers from r11 on
+    test    edx, edx
+    jz      6f
+    # rax = the answer; the other registers as after any call, see exit.s
+    mov     rcx, [rdi + {frame_rip} - {frame_r11}]
+    mov     r11, [rdi + {frame_rflags} - {frame_r11}]
+    mov     r10, [rdi + {frame_r10} - {frame_r11}]
+    mov     r9, [rdi + {frame_r9} - {frame_r11}]
+    mov     r8, [rdi + {frame_r8} - {frame_r11}]
+    mov     rdx, [rdi + {frame_rdx} - {frame_r11}]
+    mov     rsi, [rdi + {frame_rsi} - {frame_r11}]
+    mov     rsp, [rdi + {frame_rsp} - {frame_r11}]
+    mov     rdi, [rdi + {frame_rdi} - {frame_r11}]
+    sysretq
+6:  mov     rsp, rdi
+    jmp     2b
 
 .type trap_from_host, @function
 trap_from_host:

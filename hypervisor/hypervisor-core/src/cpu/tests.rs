@@ -375,3 +375,26 @@ fn questions_of_other_cpus_do_not_hold_a_cpu_in_its_exit_loop() {
         done.store(true, Ordering::Relaxed);
     });
 }
+
+#[test]
+fn the_short_way_to_the_version_answers_as_the_long_one_or_not_at_all() {
+    let mut bench = Bench::new();
+    let long = bench.result(number::XEN_VERSION, [0, 0, 0]);
+    assert_eq!(bench.cpu.version(&bench.hv), Some(long));
+    bench.state().mode = Mode::User;
+    assert_eq!(bench.cpu.version(&bench.hv), None, "it is no hypercall");
+    bench.state().mode = Mode::Kernel;
+    let domain = bench.domain();
+    let vcpu = domain.vcpu(VcpuId::new(0).unwrap()).unwrap();
+    vcpu.set_upcall_mask(bench.hv.machine(), 0);
+    vcpu.post(bench.hv.machine(), 0);
+    assert_eq!(bench.cpu.version(&bench.hv), None, "an upcall is due");
+    vcpu.set_upcall_mask(bench.hv.machine(), 1);
+    assert_eq!(bench.cpu.version(&bench.hv), Some(long));
+    bench.hv.cpu(bench.cpu.id()).unwrap().ask_reschedule();
+    assert_eq!(
+        bench.cpu.version(&bench.hv),
+        None,
+        "another CPU asks for something"
+    );
+}

@@ -3,7 +3,7 @@
 use crate::frame::{Account, AllocError, FrameTable, OwnerId, Ram};
 use crate::ids::Frames;
 use crate::machine::Machine;
-use crate::sync::{AtomicBool, Guard, Held, Ordering, Ranked, rank};
+use crate::sync::{AtomicBool, AtomicU64, Guard, Held, Ordering, Ranked, rank};
 
 /// What paging needs to know of a domain. Everything else of the domain is none of its business.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub struct DomainMemory {
     /// Held while the domain's tables or their types change.
     tables: Ranked<{ rank::PAGE_TABLES }, ()>,
     devices: AtomicBool,
+    /// Counts changes of entries above L1, and tables above L1 that are taken down, under the lock.
+    shape: AtomicU64,
 }
 
 impl DomainMemory {
@@ -34,6 +36,8 @@ impl DomainMemory {
             owner,
             tables: Ranked::new(()),
             devices: AtomicBool::new(false),
+            // Not 0: a walk that was never noted is of no shape.
+            shape: AtomicU64::new(1),
         })
     }
 
@@ -58,6 +62,16 @@ impl DomainMemory {
     /// Gives the right to devices: the first domain's, at boot.
     pub fn grant_devices(&self) {
         self.devices.store(true, Ordering::Relaxed);
+    }
+
+    /// Which page walk ends where, as a number that changes when any table above L1 does. Read under the lock of the tables.
+    pub(crate) fn shape(&self) -> u64 {
+        self.shape.load(Ordering::Relaxed)
+    }
+
+    /// An entry above L1 has changed.
+    pub(crate) fn change_shape(&self) {
+        self.shape.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Waits for the lock of the domain's page tables.

@@ -91,11 +91,19 @@ impl Holding {
 pub(super) struct OwnerWord(AtomicU64);
 
 impl OwnerWord {
+    #[inline]
     pub(super) fn load(&self) -> Holding {
         Holding::of(self.0.load(Ordering::Acquire))
     }
 
+    /// Whether `owner` owns the frame.
+    #[inline]
+    pub(super) fn is_owned_by(&self, owner: OwnerId) -> bool {
+        self.0.load(Ordering::Acquire) & OWNER == owner.bits()
+    }
+
     /// One more reference, if `owner` owns the frame and it is not on its way out.
+    #[inline]
     pub(super) fn take(&self, owner: OwnerId) -> Result<(), TakeError> {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
@@ -115,6 +123,7 @@ impl OwnerWord {
     /// One reference less. True if it was the last: the frame now belongs to who asked, for the pool.
     ///
     /// A count of 0 here is a broken invariant of ours; the word stays as it is, which leaks the frame and harms nobody.
+    #[inline]
     pub(super) fn give_back(&self) -> bool {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {

@@ -8,7 +8,7 @@ use core::fmt;
 use thiserror::Error;
 
 use crate::heap;
-use crate::ids::{Frames, Mfn};
+use crate::ids::{Frames, Level, Mfn};
 use crate::machine::Machine;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, Ranked, rank};
 
@@ -209,9 +209,35 @@ impl FrameTable {
     }
 
     /// The frame of this number, if it is one of the pool's.
+    #[inline]
     #[must_use]
     pub fn lookup(&self, number: u64) -> Option<Mfn> {
         self.find(number).map(|_| Mfn::new(number))
+    }
+
+    /// The frame of this number, if it is a checked table of `level` that `owner` owns.
+    #[inline]
+    #[must_use]
+    pub fn valid_table(&self, number: u64, level: Level, owner: OwnerId) -> Option<Mfn> {
+        let frame = self.find(number)?;
+        let is_one = frame.types.is_valid_table(level) && frame.owner.is_owned_by(owner);
+        is_one.then(|| Mfn::new(number))
+    }
+
+    /// The frame of this number, if `owner` owns it and is not being destroyed.
+    #[inline]
+    #[must_use]
+    pub fn owned(&self, number: u64, owner: OwnerId) -> Option<Mfn> {
+        let frame = self.find(number)?;
+        let is_alive = !self.account(owner)?.is_dying();
+        (is_alive && frame.owner.is_owned_by(owner)).then(|| Mfn::new(number))
+    }
+
+    /// Whether `owner` owns a frame.
+    #[inline]
+    #[must_use]
+    pub fn is_owned_by(&self, mfn: Mfn, owner: OwnerId) -> bool {
+        self.frame(mfn).owner.is_owned_by(owner)
     }
 
     /// Whether a domain with the right to devices may map this number: no RAM, not withheld, and an address that the CPU
@@ -243,12 +269,14 @@ impl FrameTable {
     }
 
     /// Owner and general count of a frame.
+    #[inline]
     #[must_use]
     pub fn holding(&self, mfn: Mfn) -> Holding {
         self.frame(mfn).owner.load()
     }
 
     /// Type and type count of a frame.
+    #[inline]
     #[must_use]
     pub fn type_state(&self, mfn: Mfn) -> TypeState {
         self.frame(mfn).types.load()
@@ -267,6 +295,7 @@ impl FrameTable {
     }
 
     /// The account of an owner, if that is a domain.
+    #[inline]
     #[must_use]
     pub fn account(&self, owner: OwnerId) -> Option<&Account> {
         account::find(&self.accounts, owner)
@@ -323,16 +352,19 @@ impl FrameTable {
     }
 
     /// The record of a number, if it is a frame of the pool.
+    #[inline]
     pub(super) fn find(&self, number: u64) -> Option<&Frame> {
         self.record(number).filter(|frame| frame.links.is_pool())
     }
 
     /// The record of a number, the pool's or not.
+    #[inline]
     fn record(&self, number: u64) -> Option<&Frame> {
         self.chunks.get(chunk_of(number))?.get(within_chunk(number))
     }
 
     /// The record of a frame.
+    #[inline]
     #[expect(
         clippy::indexing_slicing,
         reason = "an `Mfn` is made by `lookup` only: its record exists"

@@ -71,8 +71,9 @@ impl<'a, M: Machine> Ram<'a, M> {
     ///
     /// # Errors
     /// [`ReferenceError`]: nothing was taken.
+    #[inline]
     pub fn reference(self, owner: OwnerId, number: u64) -> Result<FrameRef<'a, M>, ReferenceError> {
-        let mfn = self.frames.lookup(number).ok_or(ReferenceError::NoFrame)?;
+        let frame = self.frames.find(number).ok_or(ReferenceError::NoFrame)?;
         if self
             .frames
             .account(owner)
@@ -80,8 +81,11 @@ impl<'a, M: Machine> Ram<'a, M> {
         {
             return Err(ReferenceError::NotOwned);
         }
-        self.frames.frame(mfn).owner.take(owner)?;
-        Ok(FrameRef { ram: self, mfn })
+        frame.owner.take(owner)?;
+        Ok(FrameRef {
+            ram: self,
+            mfn: Mfn::new(number),
+        })
     }
 
     /// A page of zeros that the hypervisor shares with `owner`: it stays writable data until [`Self::end_sharing`].
@@ -138,6 +142,33 @@ impl<'a, M: Machine> Ram<'a, M> {
         })
     }
 
+    /// Takes the writable type of a frame on which the caller, or an entry that is the caller's to change, has a general
+    /// reference.
+    #[inline]
+    pub(crate) fn take_writable(self, mfn: Mfn) -> Result<(), ReferenceError> {
+        if self.frames.frame(mfn).types.share_writable() {
+            return Ok(());
+        }
+        self.begin_writable(mfn)
+    }
+
+    #[cold]
+    fn begin_writable(self, mfn: Mfn) -> Result<(), ReferenceError> {
+        loop {
+            match self.take_type(mfn, FrameType::Writable) {
+                Ok(Taken::Shared) => return Ok(()),
+                Ok(Taken::Begun { .. } | Taken::Resumed { .. }) => {
+                    self.settle(mfn);
+                    self.finish_change(mfn);
+                    return Ok(());
+                }
+                // Another CPU flushes for this very type: it waits for nothing but that.
+                Err(TypeConflict::Changing) => self.machine.relax(),
+                Err(error @ (TypeConflict::InUse | TypeConflict::Full)) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Makes the writable type safe to use, after it was published and before anyone relies on it (I15).
     pub(crate) fn settle(self, mfn: Mfn) {
         let frame = self.frames.frame(mfn);
@@ -152,6 +183,7 @@ impl<'a, M: Machine> Ram<'a, M> {
     }
 
     /// Gives back a type reference.
+    #[inline]
     pub(crate) fn release_type(self, mfn: Mfn) -> Released {
         let frame = self.frames.frame(mfn);
         frame
@@ -192,6 +224,7 @@ impl<'a, M: Machine> Ram<'a, M> {
     }
 
     /// Gives back a general reference; the last one frees the frame.
+    #[inline]
     pub(crate) fn give_back(self, mfn: Mfn) {
         if self.frames.frame(mfn).owner.give_back() {
             self.retire(mfn);
@@ -246,21 +279,10 @@ impl<'a, M: Machine> FrameRef<'a, M> {
     ///
     /// # Errors
     /// [`ReferenceError::InUse`] or [`ReferenceError::Full`]; the general reference is gone too.
+    #[inline]
     pub fn writable(self) -> Result<WritableRef<'a, M>, ReferenceError> {
         let (ram, mfn) = (self.ram, self.mfn);
-        loop {
-            match ram.take_type(mfn, FrameType::Writable) {
-                Ok(Taken::Shared) => break,
-                Ok(Taken::Begun { .. } | Taken::Resumed { .. }) => {
-                    ram.settle(mfn);
-                    ram.finish_change(mfn);
-                    break;
-                }
-                // Another CPU flushes for this very type: it waits for nothing but that.
-                Err(TypeConflict::Changing) => ram.machine.relax(),
-                Err(error @ (TypeConflict::InUse | TypeConflict::Full)) => return Err(error.into()),
-            }
-        }
+        ram.take_writable(mfn)?;
         mem::forget(self);
         Ok(WritableRef { ram, mfn })
     }

@@ -159,8 +159,30 @@ pub(crate) enum Released {
 pub(super) struct TypeWord(AtomicU64);
 
 impl TypeWord {
+    #[inline]
     pub(super) fn load(&self) -> TypeState {
         TypeState::of(self.0.load(Ordering::Acquire))
+    }
+
+    /// Whether the frame is a checked table of `level`.
+    #[inline]
+    pub(super) fn is_valid_table(&self, level: Level) -> bool {
+        let valid = FrameType::Table(level).bits() | VALID;
+        self.0.load(Ordering::Acquire) & (TYPE | PHASE) == valid
+    }
+
+    /// One more reference of the writable type, where that needs no more than one exchange: the frame has the type, or
+    /// had it last. False, and nothing changed, where [`Self::take`] has to look closer.
+    #[inline]
+    pub(super) fn share_writable(&self) -> bool {
+        const WRITABLE: u64 = FrameType::Writable.bits();
+        let word = self.0.load(Ordering::Acquire);
+        let new = match word & COUNT {
+            0 if word & TYPE == WRITABLE => WRITABLE | VALID | 1,
+            1..LIMIT if word & (TYPE | PHASE) == WRITABLE | VALID => word.wrapping_add(1),
+            _ => return false,
+        };
+        self.exchange(word, new).is_ok()
     }
 
     /// One more reference of type `wanted`.
@@ -220,6 +242,7 @@ impl TypeWord {
     }
 
     /// One reference less. `before_zero` runs ahead of each try to bring the count to 0.
+    #[inline]
     pub(super) fn release(&self, before_zero: impl Fn()) -> Released {
         let mut word = self.0.load(Ordering::Acquire);
         loop {
@@ -265,6 +288,7 @@ impl TypeWord {
         debug_assert!(done.is_ok(), "a changing frame belongs to one CPU");
     }
 
+    #[inline]
     fn exchange(&self, old: u64, new: u64) -> Result<(), u64> {
         self.0
             .compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)

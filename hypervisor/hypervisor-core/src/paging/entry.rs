@@ -133,6 +133,16 @@ impl Entry {
         }
     }
 
+    /// Whether this L1 entry differs from `old`, of what references depend on, by the right to write at most; both are of
+    /// write-back memory.
+    #[must_use]
+    pub const fn changes_right_of(self, old: Self) -> bool {
+        old.is_present()
+            && self.is_present()
+            && !self.has_cache_bits()
+            && (self.0 ^ old.0) & !(UNCOUNTED | WRITABLE) == 0
+    }
+
     /// Whether this entry can take the place of `old` without any change of references.
     #[must_use]
     pub const fn holds_what(self, old: Self, level: Level) -> bool {

@@ -63,6 +63,10 @@ impl<M: Machine> Tables<'_, M> {
 
     /// Takes down a changing table whose entries below `from` hold references, with one general reference of the caller.
     pub(super) fn invalidate(&self, mfn: Mfn, level: Level, from: u16) -> Step<()> {
+        if level != Level::L1 {
+            // What becomes of the frame next, page walks do not know.
+            self.domain.change_shape();
+        }
         if self.is_counted() {
             self.ram.count_table(mfn, level, from);
         }

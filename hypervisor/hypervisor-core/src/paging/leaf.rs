@@ -107,17 +107,24 @@ impl<'a, M: Machine> Tables<'a, M> {
         if !old.is_present() {
             return;
         }
-        let leaf = Leaf::adopt(self.ram, old);
-        if let Leaf::Read(_) | Leaf::Write(_) = leaf
-            && self
-                .ram
-                .frames
-                .lookup(old.frame_number())
-                .is_some_and(|mfn| !self.owns(mfn))
-            && let Some(account) = self.domain.account(self.ram.frames)
-        {
+        let Some(mfn) = self.ram.frames.lookup(old.frame_number()) else {
+            return;
+        };
+        if !self.owns(mfn) {
+            self.flush_domain();
+        }
+        if old.is_writable() {
+            drop(WritableRef::adopt(self.ram, mfn));
+        } else {
+            drop(FrameRef::adopt(self.ram, mfn));
+        }
+    }
+
+    /// Flushes everything where the domain may have translations.
+    #[cold]
+    fn flush_domain(&self) {
+        if let Some(account) = self.domain.account(self.ram.frames) {
             self.ram.flush_all(account.dirty());
         }
-        drop(leaf);
     }
 }

@@ -26,22 +26,33 @@ impl<M: Machine> Tables<'_, M> {
         if !layout::is_guest(address) {
             return Err(PagingError::NoEntry);
         }
-        let mut table = vcpu
-            .kernel_root(self.ram.frames)
-            .ok_or(PagingError::NoEntry)?;
+        let root = vcpu.kernel_root.number();
+        let shape = self.domain.shape();
+        let table = match vcpu.walk.find(root, shape, address) {
+            Some(table) => table,
+            None => {
+                let table = self.walk(root, address)?;
+                vcpu.walk.note(root, shape, address, table);
+                table
+            }
+        };
+        self.checked_slot(table, EntryIndex::of_virtual(address, Level::L1))
+    }
+
+    /// The number of the table in which the L1 entry of `address` lies.
+    #[cold]
+    fn walk(&self, root: u64, address: u64) -> Result<u64, PagingError> {
+        let mut number = root;
         for level in [Level::L4, Level::L3, Level::L2] {
+            let table = self.ram.frames.lookup(number).ok_or(PagingError::NoEntry)?;
             let index = EntryIndex::of_virtual(address, level);
             let entry = Entry(self.ram.machine.read_entry(table, index));
             if !entry.is_present() {
                 return Err(PagingError::NoEntry);
             }
-            table = self
-                .ram
-                .frames
-                .lookup(entry.frame_number())
-                .ok_or(PagingError::NoEntry)?;
+            number = entry.frame_number();
         }
-        self.checked_slot(table, EntryIndex::of_virtual(address, Level::L1))
+        Ok(number)
     }
 
     /// The L1 entry at a machine address.
@@ -52,12 +63,10 @@ impl<M: Machine> Tables<'_, M> {
         if machine_address & 7 != 0 {
             return Err(PagingError::NoEntry);
         }
-        let table = self
-            .ram
-            .frames
-            .lookup(machine_address >> 12)
-            .ok_or(PagingError::NoEntry)?;
-        self.checked_slot(table, EntryIndex::of_address(machine_address))
+        self.checked_slot(
+            machine_address >> 12,
+            EntryIndex::of_address(machine_address),
+        )
     }
 
     /// The present value of an entry.
@@ -66,12 +75,12 @@ impl<M: Machine> Tables<'_, M> {
         Entry(self.ram.machine.read_entry(slot.table, slot.index))
     }
 
-    fn checked_slot(&self, table: Mfn, index: EntryIndex) -> Result<LeafSlot, PagingError> {
-        let valid = self.ram.frames.type_state(table).is_valid_table(Level::L1);
-        if valid && self.owns(table) {
-            Ok(LeafSlot { table, index })
-        } else {
-            Err(PagingError::NoEntry)
-        }
+    #[inline]
+    fn checked_slot(&self, number: u64, index: EntryIndex) -> Result<LeafSlot, PagingError> {
+        self.ram
+            .frames
+            .valid_table(number, Level::L1, self.domain.owner())
+            .map(|table| LeafSlot { table, index })
+            .ok_or(PagingError::NoEntry)
     }
 }

@@ -89,7 +89,8 @@ impl<'a, M: Machine> Tables<'a, M> {
     }
 
     /// Whether a frame is the domain's.
+    #[inline]
     pub(super) fn owns(&self, mfn: Mfn) -> bool {
-        self.ram.frames.holding(mfn).owner == self.domain.owner()
+        self.ram.frames.is_owned_by(mfn, self.domain.owner())
     }
 }

@@ -1,11 +1,13 @@
 //! One entry of a valid table changes (pv-abi 4.3.2): references first, then the store, then the old entry's references.
 
+use crate::frame::types::Released;
 use crate::ids::{EntryIndex, Level, Mfn};
 use crate::machine::Machine;
 
 use super::entry::{Entry, Exchange};
 use super::error::PagingError;
 use super::layout;
+use super::slot::LeafSlot;
 use super::tables::{Source, Step, Tables};
 
 impl<M: Machine> Tables<'_, M> {
@@ -25,14 +27,48 @@ impl<M: Machine> Tables<'_, M> {
             return Ok(());
         }
         let new = new.normalise(Level::L1, self.rights())?;
-        if new.holds_what(Entry(self.ram.machine.read_entry(table, index)), Level::L1) {
+        let old = Entry(self.ram.machine.read_entry(table, index));
+        if new.holds_what(old, Level::L1) {
             self.exchange(table, index, new, how);
             return Ok(());
+        }
+        if source == Source::Own
+            && new.changes_right_of(old)
+            && let Some(mfn) = self
+                .ram
+                .frames
+                .owned(new.frame_number(), self.domain.owner())
+        {
+            return self.change_right(LeafSlot { table, index }, new, how, mfn);
         }
         let (new, leaf) = self.leaf(new, source)?;
         let old = self.exchange(table, index, new, how);
         leaf.record();
         self.drop_leaf(old);
+        Ok(())
+    }
+
+    /// Gives or takes the right to write of an entry that goes on mapping `mfn`, the domain's own. Its general reference
+    /// stays; under the lock nothing but its accessed and dirty bits has changed since it was looked at.
+    #[inline]
+    fn change_right(
+        &self,
+        slot: LeafSlot,
+        new: Entry,
+        how: Exchange,
+        mfn: Mfn,
+    ) -> Result<(), PagingError> {
+        let LeafSlot { table, index } = slot;
+        if new.is_writable() {
+            self.ram
+                .take_writable(mfn)
+                .map_err(|_| PagingError::NotWritable)?;
+            self.exchange(table, index, new, how);
+        } else {
+            self.exchange(table, index, new, how);
+            let released = self.ram.release_type(mfn);
+            debug_assert_eq!(released, Released::Done, "a writable frame is no table");
+        }
         Ok(())
     }
 
@@ -83,6 +119,7 @@ impl<M: Machine> Tables<'_, M> {
         let new = Entry(value);
         if !new.is_present() {
             let old = self.exchange(table, index, new, how);
+            self.domain.change_shape();
             self.drop_table_entry(old, below);
             return Ok(Step::Done(()));
         }
@@ -95,6 +132,7 @@ impl<M: Machine> Tables<'_, M> {
             return Ok(Step::Again);
         }
         let old = self.exchange(table, index, new, how);
+        self.domain.change_shape();
         self.drop_table_entry(old, below);
         Ok(Step::Done(()))
     }

@@ -23,6 +23,11 @@ impl FrameSlot {
         frames.lookup(self.0.load(Ordering::Acquire))
     }
 
+    /// The frame's number as it stands there, 0 for none.
+    pub(super) fn number(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
     pub(crate) fn set(&self, mfn: Option<Mfn>) {
         self.0.store(mfn.map_or(0, Mfn::get), Ordering::Release);
     }
@@ -30,6 +35,39 @@ impl FrameSlot {
     /// Empties the slot; the references it stood for are the caller's.
     pub(crate) fn take(&self, frames: &FrameTable) -> Option<Mfn> {
         frames.lookup(self.0.swap(0, Ordering::AcqRel))
+    }
+}
+
+/// The last walk from a kernel root to an L1 table. It ends there again as long as no entry above L1 has changed, which
+/// the shape of the domain's tables tells. Used under the lock of the tables, so its words agree.
+#[derive(Debug, Default)]
+pub(super) struct WalkCache {
+    root: AtomicU64,
+    shape: AtomicU64,
+    region: AtomicU64,
+    table: AtomicU64,
+}
+
+/// log2 of the addresses that an L1 table translates.
+const REGION_SHIFT: u32 = 21;
+
+impl WalkCache {
+    /// The number of the L1 table for `address`, if the last walk was this one.
+    #[inline]
+    pub(super) fn find(&self, root: u64, shape: u64, address: u64) -> Option<u64> {
+        let same = self.root.load(Ordering::Relaxed) == root
+            && self.shape.load(Ordering::Relaxed) == shape
+            && self.region.load(Ordering::Relaxed) == address >> REGION_SHIFT;
+        same.then(|| self.table.load(Ordering::Relaxed))
+    }
+
+    /// Notes where a walk has ended.
+    pub(super) fn note(&self, root: u64, shape: u64, address: u64, table: u64) {
+        self.root.store(root, Ordering::Relaxed);
+        self.shape.store(shape, Ordering::Relaxed);
+        self.region
+            .store(address >> REGION_SHIFT, Ordering::Relaxed);
+        self.table.store(table, Ordering::Relaxed);
     }
 }
 
@@ -56,6 +94,8 @@ pub struct VcpuMemory {
     pub(crate) ldt: [FrameSlot; LDT_PAGES],
     pub(crate) ldt_base: AtomicU64,
     pub(crate) ldt_entries: AtomicU64,
+    /// Where the last page walk ended.
+    pub(super) walk: WalkCache,
     /// A table whose taking down was interrupted. A hint: the partial frame holds its references itself.
     pub(crate) pending: FrameSlot,
 }

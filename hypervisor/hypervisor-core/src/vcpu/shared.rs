@@ -280,7 +280,7 @@ impl Vcpu {
     }
 
     /// Whether an upcall is due: pending and not masked. Both bytes are read at once.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn upcall_due<M: Machine>(&self, machine: &M) -> bool {
         self.info().is_some_and(|info| {
