@@ -29,18 +29,22 @@ impl Machine for Hardware {
         guest_access::copy_out(to, from)
     }
 
+    #[inline(always)]
     fn read_entry(&self, frame: Mfn, index: EntryIndex) -> u64 {
         pool::atomic_u64(frame, index.offset()).load(Ordering::Acquire)
     }
 
+    #[inline(always)]
     fn write_entry(&self, frame: Mfn, index: EntryIndex, value: u64) {
         pool::atomic_u64(frame, index.offset()).store(value, Ordering::Release);
     }
 
+    #[inline(always)]
     fn swap_entry(&self, frame: Mfn, index: EntryIndex, value: u64) -> u64 {
         pool::atomic_u64(frame, index.offset()).swap(value, Ordering::AcqRel)
     }
 
+    #[inline(always)]
     fn compare_exchange_entry(
         &self,
         frame: Mfn,
@@ -60,10 +64,12 @@ impl Machine for Hardware {
         pool::write(frame, offset, from);
     }
 
+    #[inline(always)]
     fn fetch_or_u64(&self, frame: Mfn, offset: usize, bits: u64) -> u64 {
         pool::atomic_u64(frame, offset).fetch_or(bits, Ordering::SeqCst)
     }
 
+    #[inline(always)]
     fn fetch_and_u64(&self, frame: Mfn, offset: usize, bits: u64) -> u64 {
         pool::atomic_u64(frame, offset).fetch_and(bits, Ordering::SeqCst)
     }
@@ -79,38 +85,47 @@ impl Machine for Hardware {
         word.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
     }
 
+    #[inline(always)]
     fn swap_u8(&self, frame: Mfn, offset: usize, value: u8) -> u8 {
         pool::atomic_u8(frame, offset).swap(value, Ordering::SeqCst)
     }
 
+    #[inline(always)]
     fn load_u8(&self, frame: Mfn, offset: usize) -> u8 {
         pool::atomic_u8(frame, offset).load(Ordering::SeqCst)
     }
 
+    #[inline(always)]
     fn load_u16(&self, frame: Mfn, offset: usize) -> u16 {
         pool::atomic_u16(frame, offset).load(Ordering::SeqCst)
     }
 
+    #[inline(always)]
     fn load_u32(&self, frame: Mfn, offset: usize) -> u32 {
         pool::atomic_u32(frame, offset).load(Ordering::SeqCst)
     }
 
+    #[inline(always)]
     fn load_u64(&self, frame: Mfn, offset: usize) -> u64 {
         pool::atomic_u64(frame, offset).load(Ordering::SeqCst)
     }
 
+    #[inline(always)]
     fn store_u8(&self, frame: Mfn, offset: usize, value: u8) {
         pool::atomic_u8(frame, offset).store(value, Ordering::Release);
     }
 
+    #[inline(always)]
     fn store_u16(&self, frame: Mfn, offset: usize, value: u16) {
         pool::atomic_u16(frame, offset).store(value, Ordering::Release);
     }
 
+    #[inline(always)]
     fn store_u32(&self, frame: Mfn, offset: usize, value: u32) {
         pool::atomic_u32(frame, offset).store(value, Ordering::Release);
     }
 
+    #[inline(always)]
     fn store_u64(&self, frame: Mfn, offset: usize, value: u64) {
         pool::atomic_u64(frame, offset).store(value, Ordering::Release);
     }
@@ -144,6 +159,10 @@ impl Machine for Hardware {
             }
         }
         tlb::flush_others(cpus.bits());
+    }
+
+    fn flush_page_here(&self, address: u64) {
+        tlb::flush_here(Some(address));
     }
 
     fn set_descriptor_window(&self, page: u8, frame: Option<Mfn>) {

@@ -241,7 +241,7 @@ fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, Crash
 }
 
 /// Whether the exit loop would find nothing to do.
-#[inline]
+#[inline(always)]
 fn is_quiet<M: Machine>(caller: &Caller<'_, M>) -> bool {
     let asked = |record: &CpuRecord| record.reschedule_asked();
     caller.effects.is_none()

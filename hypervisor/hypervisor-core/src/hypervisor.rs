@@ -289,7 +289,11 @@ impl<M: Machine> Hypervisor<M> {
     ) {
         if vcpu.is_waiting() {
             self.wake(vcpu, effects, held);
-        } else if let Some(cpu) = vcpu.running_on() {
+        } else if let Some(cpu) = vcpu
+            .running_on()
+            .filter(|&cpu| cpu != self.machine.cpu_id())
+        {
+            // This CPU looks by itself at its exit.
             effects.kick(cpu);
         }
     }

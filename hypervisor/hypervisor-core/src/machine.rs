@@ -180,6 +180,10 @@ pub trait Machine: Sync + Sized + 'static {
     fn load_idle_root(&self);
     /// Flushes the TLBs of `cpus`; returns when all have done it. This CPU serves requests of others meanwhile.
     fn flush(&self, cpus: CpuSet, what: Flush);
+    /// Flushes one address on this CPU.
+    fn flush_page_here(&self, address: u64) {
+        self.flush(CpuSet::only(self.cpu_id()), Flush::Page(address));
+    }
     /// Maps one page of this CPU's descriptor window: 0..=13 the GDT, 16..=31 the LDT. `None`: the shared zero page for a
     /// GDT page, nothing for an LDT page. Flushes the page on this CPU.
     fn set_descriptor_window(&self, page: u8, frame: Option<Mfn>);

@@ -60,9 +60,13 @@ pub(super) extern "sysv64" fn on_version() -> Answer {
     let local = percpu::local();
     forbid_guest_access();
     let policy = local.policy().expect("guests run after boot");
-    match policy.version() {
-        Some(value) if can_sysret(saved(local)) => Answer { value, done: 1 },
-        Some(_) | None => Answer { value: 0, done: 0 },
+    if !can_sysret(saved(local)) {
+        return Answer { value: 0, done: 0 };
+    }
+    let answer = policy.version();
+    Answer {
+        value: answer.unwrap_or(0),
+        done: u64::from(answer.is_some()),
     }
 }
 

@@ -8,6 +8,7 @@
 .macro save_registers
     save_what_calls_lose
     save_what_calls_keep
+    cld
 .endm
 
 .macro save_what_calls_lose
@@ -20,7 +21,6 @@
     push    r9
     push    r10
     push    r11
-    cld
 .endm
 
 .macro save_what_calls_keep
@@ -87,7 +87,8 @@ guest_entry:
     jmp     exit_to_guest
 
 # The same for `syscall`, which says by itself what it is. What looks like the question for the version, by which guest
-# kernels have their events delivered, is tried the short way first: it needs no register that a call keeps.
+# kernels have their events delivered, is tried the short way first: it needs no register that a call keeps. DF is clear:
+# `syscall` masks it.
 .globl syscall_entry
 .type syscall_entry, @function
 syscall_entry:
@@ -105,9 +106,9 @@ syscall_entry:
     mov     rdi, rsp
     mov     rsp, [rdi + {host_stack} - {frame_r11}]
     push    rdi
-    sub     rsp, 8
+    push    rdi
     call    {on_version}
-    mov     rdi, [rsp + 8]              # the registers from r11 on
+    pop     rdi                         # the registers from r11 on
     test    edx, edx
     jz      6f
     # rax = the answer; the other registers as after any call, see exit.s

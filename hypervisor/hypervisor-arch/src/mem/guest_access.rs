@@ -39,12 +39,70 @@ fn outcome(start: u64, length: usize, missed: usize) -> Result<(), GuestFault> {
 ///
 /// # Safety
 /// Whatever of the two ranges is not guest memory must be mapped, and ours to read or write.
+#[inline(always)]
 unsafe fn copy(target: *mut u8, source: *const u8, length: usize) -> usize {
     let smap = features::smap();
     if smap {
         // SAFETY: the CPU has SMAP; AC is cleared below.
         unsafe { asm!("stac", options(nomem, nostack)) };
     }
+    // SAFETY: the caller's promise.
+    let missed = unsafe {
+        match length {
+            4 => copy_half(target, source),
+            8 => copy_word(target, source),
+            _ => copy_any(target, source, length),
+        }
+    };
+    if smap {
+        // SAFETY: as above.
+        unsafe { asm!("clac", options(nomem, nostack)) };
+    }
+    missed
+}
+
+macro_rules! copy_by_one_move {
+    ($name:ident, $register:literal, $bytes:literal) => {
+        /// Copies by one move. Where that faults, the rest is for [`copy_any`] to find.
+        ///
+        /// # Safety
+        /// As [`copy`].
+        #[inline(always)]
+        unsafe fn $name(target: *mut u8, source: *const u8) -> usize {
+            let missed: usize;
+            // SAFETY: the caller's promise; a fault goes on at label 4.
+            unsafe {
+                asm!(
+                    concat!("2: mov ", $register, ", [{source}]"),
+                    concat!("3: mov [{target}], ", $register),
+                    "xor eax, eax",
+                    "4:",
+                    fixup!("2b", "4b"),
+                    fixup!("3b", "4b"),
+                    source = in(reg) source,
+                    target = in(reg) target,
+                    inlateout("rax") $bytes as usize => missed,
+                    out("rdx") _,
+                    options(nostack),
+                );
+            }
+            if missed == 0 {
+                return 0;
+            }
+            // SAFETY: as above.
+            unsafe { copy_any(target, source, $bytes) }
+        }
+    };
+}
+
+copy_by_one_move!(copy_half, "edx", 4);
+copy_by_one_move!(copy_word, "rdx", 8);
+
+/// Copies any number of bytes.
+///
+/// # Safety
+/// As [`copy`].
+unsafe fn copy_any(target: *mut u8, source: *const u8, length: usize) -> usize {
     let missed: usize;
     // Words first; where one faults, the rest goes by bytes, to find the very byte that cannot be reached.
     // SAFETY: the caller's promise; faults go on at label 4 or 5.
@@ -65,10 +123,6 @@ unsafe fn copy(target: *mut u8, source: *const u8, length: usize) -> usize {
             inout("rsi") source => _,
             options(nostack, preserves_flags),
         );
-    }
-    if smap {
-        // SAFETY: as above.
-        unsafe { asm!("clac", options(nomem, nostack)) };
     }
     missed
 }

@@ -5,58 +5,70 @@
 
 use crate::boot::memory_map::PhysRange;
 use crate::mem::layout::{PAGE, direct};
-use alloc::vec::Vec;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use hypervisor_core::ids::Mfn;
-use spin::Once;
 
 /// Most ranges of the pool.
 pub(crate) const MAX_RANGES: usize = 32;
 
-/// The pool: bit n of the whole is frame n, so that one look tells, wherever the frame lies.
-struct Pool(Vec<u64>);
+/// The pool: bit n of these words is frame n, so that one look tells, wherever the frame lies.
+static WORDS: AtomicPtr<u64> = AtomicPtr::new(core::ptr::null_mut());
+/// How many words there are; set last.
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
 
-static POOL: Once<Pool> = Once::new();
-
-impl Pool {
-    fn new(ranges: &[PhysRange]) -> Self {
-        let frames = |range: &PhysRange| range.start / PAGE..range.end / PAGE;
-        let end = ranges.iter().map(|range| frames(range).end).max();
-        let mut words = alloc::vec![0; end.unwrap_or(0).div_ceil(64) as usize];
-        for frame in ranges.iter().flat_map(frames) {
-            words[(frame / 64) as usize] |= 1 << (frame % 64);
-        }
-        Self(words)
+#[inline(always)]
+fn has(frame: Mfn) -> bool {
+    let index = (frame.get() / 64) as usize;
+    if index >= LENGTH.load(Ordering::Acquire) {
+        return false;
     }
-
-    fn has(&self, frame: Mfn) -> bool {
-        let word = self.0.get((frame.get() / 64) as usize);
-        word.is_some_and(|word| word >> (frame.get() % 64) & 1 != 0)
-    }
+    // SAFETY: `split_off` has set the pointer to so many words, which nobody changes any more.
+    let word = unsafe { *WORDS.load(Ordering::Relaxed).add(index) };
+    word >> (frame.get() % 64) & 1 != 0
 }
 
 /// Makes these ranges, of whole frames, the pool. The boot modules are among them: they are read as slices until the policy
 /// is told of their frames, and never after.
 pub(crate) fn split_off(ranges: &[PhysRange]) {
-    POOL.call_once(|| Pool::new(ranges));
+    assert!(
+        LENGTH.load(Ordering::Acquire) == 0,
+        "the pool is split off once"
+    );
+    let frames = |range: &PhysRange| range.start / PAGE..range.end / PAGE;
+    let end = ranges.iter().map(|range| frames(range).end).max();
+    let mut words = alloc::vec![0; end.unwrap_or(0).div_ceil(64) as usize];
+    for frame in ranges.iter().flat_map(frames) {
+        words[(frame / 64) as usize] |= 1 << (frame % 64);
+    }
+    let words = words.leak();
+    WORDS.store(words.as_mut_ptr(), Ordering::Relaxed);
+    // Release: who sees the length sees the words.
+    LENGTH.store(words.len(), Ordering::Release);
 }
 
 /// Address of `length` bytes at `offset` of a frame.
+#[inline(always)]
 fn bytes(frame: Mfn, offset: usize, length: usize) -> *mut u8 {
     let offset = offset as u64;
-    assert!(
-        offset
-            .checked_add(length as u64)
-            .is_some_and(|end| end <= PAGE),
-        "beyond the frame's end"
-    );
-    let is_in_pool = POOL.get().is_some_and(|pool| pool.has(frame));
-    assert!(is_in_pool, "frame {frame} is not in the pool");
+    let fits = offset
+        .checked_add(length as u64)
+        .is_some_and(|end| end <= PAGE);
+    if !fits || !has(frame) {
+        outside(frame);
+    }
     (direct(frame.address()) + offset) as *mut u8
 }
 
+#[cold]
+fn outside(frame: Mfn) -> ! {
+    panic!("not inside a frame of the pool: {frame}");
+}
+
 /// An aligned word of a frame.
+#[inline(always)]
 fn word<T>(frame: Mfn, offset: usize) -> *mut T {
     assert!(offset.is_multiple_of(align_of::<T>()), "not aligned");
     bytes(frame, offset, size_of::<T>()).cast()
@@ -65,6 +77,7 @@ fn word<T>(frame: Mfn, offset: usize) -> *mut T {
 macro_rules! atomics {
     ($($name:ident: $atomic:ty, $integer:ty;)*) => {$(
         #[doc = concat!("The word at `offset` of a frame, as `", stringify!($atomic), "`.")]
+        #[inline(always)]
         pub(crate) fn $name(frame: Mfn, offset: usize) -> &'static $atomic {
             let word = word::<$integer>(frame, offset);
             // SAFETY: checked to be aligned, inside a frame of the pool, which the direct map has for ever; no reference

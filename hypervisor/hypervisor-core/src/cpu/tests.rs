@@ -385,7 +385,7 @@ fn the_short_way_to_the_version_answers_as_the_long_one_or_not_at_all() {
     assert_eq!(bench.cpu.version(&bench.hv), None, "it is no hypercall");
     bench.state().mode = Mode::Kernel;
     let domain = bench.domain();
-    let vcpu = domain.vcpu(VcpuId::new(0).unwrap()).unwrap();
+    let vcpu = domain.vcpu(VcpuId::FIRST).unwrap();
     vcpu.set_upcall_mask(bench.hv.machine(), 0);
     vcpu.post(bench.hv.machine(), 0);
     assert_eq!(bench.cpu.version(&bench.hv), None, "an upcall is due");

@@ -3,27 +3,28 @@
 //! No lock of ports is held here. Between the look at a record and the bits the port may be closed and given out again; the
 //! worst of that is an event that nobody sent, which every guest must bear.
 
-use super::port::{Port, Record};
+use super::port::Port;
 use super::two_level::{self, Found};
 use crate::domain::Domain;
 use crate::effects::Effects;
 use crate::hypervisor::Hypervisor;
+use crate::ids::VcpuId;
 use crate::machine::Machine;
 use crate::sync::Held;
 use crate::vcpu::shared::{Polling, Vcpu};
 
-/// Something happened on a port of `domain`, whose record is `record`.
+/// Something happened on a port of `domain` whose events go to `vcpu`.
 pub(super) fn raise<M: Machine, const TOP: u8>(
     hv: &Hypervisor<M>,
     domain: &Domain,
     port: Port,
-    record: Record,
+    vcpu: VcpuId,
     effects: &mut Effects,
     held: &mut Held<'_, TOP>,
 ) {
     let found = two_level::set_pending(hv.machine(), domain.shared_info(), port);
     if found == Found::Open {
-        tell(hv, domain, port, record, effects, held);
+        tell(hv, domain, port, vcpu, effects, held);
     }
     if found != Found::Pending {
         wake_pollers(hv, domain, port, effects, held);
@@ -35,11 +36,11 @@ pub(super) fn tell<M: Machine, const TOP: u8>(
     hv: &Hypervisor<M>,
     domain: &Domain,
     port: Port,
-    record: Record,
+    vcpu: VcpuId,
     effects: &mut Effects,
     held: &mut Held<'_, TOP>,
 ) {
-    if let Some(vcpu) = domain.vcpu(record.vcpu)
+    if let Some(vcpu) = domain.vcpu(vcpu)
         && vcpu.post(hv.machine(), port.word().into())
     {
         hv.notify(vcpu, effects, held);

@@ -81,7 +81,7 @@ pub fn device_interrupt<M: Machine>(hv: &Hypervisor<M>, line: DeviceLine, effect
     };
     let record = first.events.record(port);
     if record.binding == Binding::Line(line) {
-        deliver::raise(hv, &first, port, record, effects, &mut held);
+        deliver::raise(hv, &first, port, record.vcpu, effects, &mut held);
     }
 }
 

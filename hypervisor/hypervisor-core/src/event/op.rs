@@ -14,6 +14,7 @@ use super::error::EventError;
 use super::port::{Binding, Port, VirqNumber};
 use super::two_level;
 use crate::caller::Caller;
+use crate::domain::Domain;
 use crate::domain::life::Life;
 use crate::ids::VcpuId;
 use crate::machine::{DeviceLine, Machine};
@@ -44,7 +45,7 @@ fn bind_interdomain<M: Machine>(
         caller.hv,
         caller.domain,
         port,
-        record,
+        record.vcpu,
         &mut caller.effects,
         &mut caller.held,
     );
@@ -90,27 +91,36 @@ fn close<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnClose>) -> R
     bind::close(caller.hv, caller.domain, port, &mut caller.held).map_err(EventError::errno)
 }
 
+/// Raises `peer` of `remote`, the other end of the caller's `port`.
+fn tell_peer<M: Machine>(caller: &mut Caller<'_, M>, remote: &Domain, peer: Port, port: Port) {
+    // Between the two looks the other end may have been closed: then there is nobody to tell.
+    let Some(vcpu) = remote.events.end_of(peer, caller.domain.id(), port) else {
+        return;
+    };
+    deliver::raise(
+        caller.hv,
+        remote,
+        peer,
+        vcpu,
+        &mut caller.effects,
+        &mut caller.held,
+    );
+}
+
 fn send<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnSend>) -> Result<(), Errno> {
     let request = caller.copy_in(argument.0)?;
     let port = port(caller, request.port)?;
     let record = caller.domain.events.record(port);
     match record.binding {
+        Binding::Interdomain(remote, peer) if remote == caller.domain.id() => {
+            tell_peer(caller, caller.domain, peer, port);
+            Ok(())
+        }
         Binding::Interdomain(remote, peer) => {
             let Some(remote) = caller.hv.domains.get(remote, &mut caller.held) else {
                 return Ok(());
             };
-            let far = remote.events.record(peer);
-            // Between the two looks the other end may have been closed: then there is nobody to tell.
-            if far.binding == Binding::Interdomain(caller.domain.id(), port) {
-                deliver::raise(
-                    caller.hv,
-                    &remote,
-                    peer,
-                    far,
-                    &mut caller.effects,
-                    &mut caller.held,
-                );
-            }
+            tell_peer(caller, &remote, peer, port);
             Ok(())
         }
         Binding::Ipi => {
@@ -118,7 +128,7 @@ fn send<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnSend>) -> Res
                 caller.hv,
                 caller.domain,
                 port,
-                record,
+                record.vcpu,
                 &mut caller.effects,
                 &mut caller.held,
             );
@@ -208,7 +218,7 @@ fn unmask<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnUnmask>) ->
             caller.hv,
             caller.domain,
             port,
-            record,
+            record.vcpu,
             &mut caller.effects,
             &mut caller.held,
         );

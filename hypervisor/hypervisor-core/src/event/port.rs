@@ -154,6 +154,18 @@ impl Record {
         }
     }
 
+    /// The vCPU in a word, if that is of a port whose other end is `port` of `domain`.
+    #[must_use]
+    pub fn end_of(word: u64, domain: DomId, port: Port) -> Option<VcpuId> {
+        let expected = Self {
+            binding: Binding::Interdomain(domain, port),
+            vcpu: VcpuId::FIRST,
+        };
+        let vcpu = word ^ expected.pack();
+        (vcpu & !(HALF << VCPU_SHIFT) == 0)
+            .then(|| VcpuId::new(u16::try_from(vcpu >> VCPU_SHIFT).unwrap_or(0)))
+    }
+
     /// The status that `EVTCHNOP_status` tells, and its two details.
     #[must_use]
     pub fn status(self) -> (u32, u32, u32) {
@@ -203,5 +215,28 @@ mod tests {
             assert_eq!(Record::unpack(record.pack()), record);
         }
         assert_eq!(Record::free().pack(), 0);
+    }
+
+    #[test]
+    fn the_other_end_is_found_in_a_word_with_its_vcpu_or_not_at_all() {
+        let (domain, port) = (DomId::new(7).unwrap(), Port::new(9).unwrap());
+        let vcpu = VcpuId::new(63);
+        let word = |binding| Record { binding, vcpu }.pack();
+        let bound = word(Binding::Interdomain(domain, port));
+        assert_eq!(Record::end_of(bound, domain, port), Some(vcpu));
+        let others = [
+            Binding::Free,
+            Binding::Ipi,
+            Binding::Unbound(RawDomId(7)),
+            Binding::Interdomain(DomId::new(6).unwrap(), port),
+            Binding::Interdomain(domain, Port::new(8).unwrap()),
+        ];
+        for binding in others {
+            assert_eq!(
+                Record::end_of(word(binding), domain, port),
+                None,
+                "{binding:?}"
+            );
+        }
     }
 }

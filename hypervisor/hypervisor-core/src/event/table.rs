@@ -6,7 +6,6 @@ use hypercall_abi::Errno;
 use hypercall_abi::event::{EVTCHN_2L_NR_CHANNELS, NR_VIRQS};
 
 use super::port::{Binding, Port, Record, VirqNumber};
-#[cfg(any(test, feature = "breach"))]
 use crate::domain::DomId;
 use crate::heap;
 use crate::ids::VcpuId;
@@ -90,6 +89,13 @@ impl EventTable {
             .get(usize::from(port.get()))
             .map_or(0, |word| word.load(Ordering::Acquire));
         Record::unpack(word)
+    }
+
+    /// The vCPU to be told of `port`, if its other end is `far_port` of `far`.
+    pub(super) fn end_of(&self, port: Port, far: DomId, far_port: Port) -> Option<VcpuId> {
+        let word = self.words.get(usize::from(port.get()))?;
+        // Acquire: pairs with the release of `set`.
+        Record::end_of(word.load(Ordering::Acquire), far, far_port)
     }
 
     /// The port that a vCPU's virtual interrupt is bound to.

@@ -49,7 +49,7 @@ pub fn send_virq<M: Machine, const TOP: u8>(
     };
     let record = domain.events.record(port);
     if record.binding == Binding::Virq(number) {
-        deliver::raise(hv, domain, port, record, effects, held);
+        deliver::raise(hv, domain, port, record.vcpu, effects, held);
     }
 }
 

@@ -146,7 +146,7 @@ impl<'a, M: Machine> Ram<'a, M> {
     /// reference.
     #[inline]
     pub(crate) fn take_writable(self, mfn: Mfn) -> Result<(), ReferenceError> {
-        if self.frames.frame(mfn).types.share_writable() {
+        if self.frames.frame(mfn).types.share(FrameType::Writable) {
             return Ok(());
         }
         self.begin_writable(mfn)
@@ -178,8 +178,13 @@ impl<'a, M: Machine> Ram<'a, M> {
     }
 
     /// Takes a type reference on a frame on which the caller has a general one.
+    #[inline]
     pub(crate) fn take_type(self, mfn: Mfn, kind: FrameType) -> Result<Taken, TypeConflict> {
-        self.frames.frame(mfn).types.take(kind)
+        let types = &self.frames.frame(mfn).types;
+        if types.share(kind) {
+            return Ok(Taken::Shared);
+        }
+        types.take(kind)
     }
 
     /// Gives back a type reference.

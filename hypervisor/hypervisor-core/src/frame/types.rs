@@ -171,15 +171,16 @@ impl TypeWord {
         self.0.load(Ordering::Acquire) & (TYPE | PHASE) == valid
     }
 
-    /// One more reference of the writable type, where that needs no more than one exchange: the frame has the type, or
-    /// had it last. False, and nothing changed, where [`Self::take`] has to look closer.
+    /// One more reference of type `wanted`, where that needs no more than one exchange: the frame has the type, or it is
+    /// the writable type and the frame had it last. False, and nothing changed, where [`Self::take`] has to look closer.
     #[inline]
-    pub(super) fn share_writable(&self) -> bool {
-        const WRITABLE: u64 = FrameType::Writable.bits();
+    pub(super) fn share(&self, wanted: FrameType) -> bool {
         let word = self.0.load(Ordering::Acquire);
         let new = match word & COUNT {
-            0 if word & TYPE == WRITABLE => WRITABLE | VALID | 1,
-            1..LIMIT if word & (TYPE | PHASE) == WRITABLE | VALID => word.wrapping_add(1),
+            0 if wanted == FrameType::Writable && word & TYPE == wanted.bits() => {
+                wanted.bits() | VALID | 1
+            }
+            1..LIMIT if word & (TYPE | PHASE) == wanted.bits() | VALID => word.wrapping_add(1),
             _ => return false,
         };
         self.exchange(word, new).is_ok()

@@ -61,7 +61,9 @@ pub fn grant_table_op<M: Machine, W: World>(
         GNTTABOP_MAP_GRANT_REF => each(call, array, count, |request: &mut MapGrantRef| {
             map::map(call, request, held);
         }),
-        GNTTABOP_UNMAP_GRANT_REF => unmap_all(call, array, count, held),
+        // Most calls are of one request, for which a whole group is too much to prepare.
+        GNTTABOP_UNMAP_GRANT_REF if count == 1 => unmap_all::<1, _, _>(call, array, count, held),
+        GNTTABOP_UNMAP_GRANT_REF => unmap_all::<GROUP, _, _>(call, array, count, held),
         GNTTABOP_COPY => each(call, array, count, |request: &mut GrantCopy| {
             copy::copy(call, request, held);
         }),
@@ -139,7 +141,7 @@ fn single<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
 
 /// Unmaps in groups that share a flush. A status is told before its group's flush, as the guest may not look at it before
 /// the call returns.
-fn unmap_all<M: Machine, W: World>(
+fn unmap_all<const MEMBERS: usize, M: Machine, W: World>(
     call: GrantCall<'_, M, W>,
     array: u64,
     count: u32,
@@ -149,8 +151,8 @@ fn unmap_all<M: Machine, W: World>(
     let mut left = count;
     let size = u64::try_from(size_of::<UnmapGrantRef>()).unwrap_or(0);
     loop {
-        let mut group = [const { None }; GROUP];
-        let members = usize::try_from(left).unwrap_or(GROUP).min(GROUP);
+        let mut group = [const { None }; MEMBERS];
+        let members = usize::try_from(left).unwrap_or(MEMBERS).min(MEMBERS);
         let mut slots = group.iter_mut().take(members);
         let outcome = each(
             call,

@@ -106,7 +106,7 @@ fn clear<'a, M: Machine, W: World>(
 /// Flushes once and gives back what a group of requests has taken down.
 pub(super) fn finish<M: Machine, W: World>(
     call: GrantCall<'_, M, W>,
-    group: &mut [Option<Undone<'_, M>>; GROUP],
+    group: &mut [Option<Undone<'_, M>>],
     held: &mut Held<'_, 0>,
 ) {
     if group.iter().flatten().any(|undone| undone.host.is_some()) {

@@ -85,14 +85,15 @@ where
         Ok(target) => target,
         Err(error) => return BatchEnd::Done(result_of(Err(error))),
     };
-    let mut reader = Reader {
-        guest,
-        array: args.array,
-        count,
-        buffer: [R::new_zeroed(); CHUNK],
-        filled: 0..0,
+    let (array, execute) = (args.array, &mut execute);
+    // Most calls are of one request.
+    let (done, result) = if count == 1 {
+        let mut reader = Reader::<R, M, 1>::new(guest, array, count);
+        requests(call, &mut reader, &target, held, execute)
+    } else {
+        let mut reader = Reader::<R, M, CHUNK>::new(guest, array, count);
+        requests(call, &mut reader, &target, held, execute)
     };
-    let (done, result) = requests(call, &mut reader, &target, held, &mut execute);
     if args.done != 0 {
         // A word that cannot be written is the guest's loss.
         let _unwritten = guest.write(args.done, &before.wrapping_add(done)).is_err();
@@ -108,9 +109,9 @@ where
 }
 
 /// Carries out requests until one fails or something waits: how many are done, and the result unless it goes on.
-fn requests<R, T, M, W, const TOP: u8>(
+fn requests<R, T, M, W, const AHEAD: usize, const TOP: u8>(
     call: Call<'_, M, W>,
-    reader: &mut Reader<'_, R, M>,
+    reader: &mut Reader<'_, R, M, AHEAD>,
     target: &T,
     held: &mut Held<'_, TOP>,
     execute: &mut impl FnMut(&T, &R, &mut Held<'_, TOP>) -> Result<Step<()>, PagingError>,
@@ -193,16 +194,26 @@ pub fn finish_pending<M: Machine, W: World, const TOP: u8>(
 }
 
 /// Reads requests, each once, some ahead.
-struct Reader<'a, R, M> {
+struct Reader<'a, R, M, const AHEAD: usize> {
     guest: GuestMemory<'a, M>,
     array: u64,
     count: u32,
-    buffer: [R; CHUNK],
+    buffer: [R; AHEAD],
     /// The requests in the buffer.
     filled: core::ops::Range<u32>,
 }
 
-impl<R: FromBytes + IntoBytes + Copy, M: Machine> Reader<'_, R, M> {
+impl<'a, R: FromBytes + IntoBytes + Copy, M: Machine, const AHEAD: usize> Reader<'a, R, M, AHEAD> {
+    fn new(guest: GuestMemory<'a, M>, array: u64, count: u32) -> Self {
+        Self {
+            guest,
+            array,
+            count,
+            buffer: [R::new_zeroed(); AHEAD],
+            filled: 0..0,
+        }
+    }
+
     fn next(&mut self, index: u32) -> Result<R, PagingError> {
         if !self.filled.contains(&index) {
             self.fill(index)?;
@@ -216,8 +227,8 @@ impl<R: FromBytes + IntoBytes + Copy, M: Machine> Reader<'_, R, M> {
         let from = GuestMemory::<M>::element::<R>(self.array, u64::from(index))
             .map_err(|_| PagingError::Fault)?;
         let room = usize::try_from(self.count.saturating_sub(index))
-            .unwrap_or(CHUNK)
-            .min(CHUNK);
+            .unwrap_or(AHEAD)
+            .min(AHEAD);
         for length in [room, 1] {
             let part = self.buffer.get_mut(..length).ok_or(PagingError::Fault)?;
             if self.guest.copy_in(from, part.as_mut_bytes()).is_ok() {

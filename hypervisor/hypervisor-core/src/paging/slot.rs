@@ -21,7 +21,7 @@ impl<M: Machine> Tables<'_, M> {
     ///
     /// # Errors
     /// [`PagingError::NoEntry`]: not a guest address, or no table there.
-    #[inline]
+    #[inline(always)]
     pub fn leaf_slot(&self, vcpu: &VcpuMemory, address: u64) -> Result<LeafSlot, PagingError> {
         if !layout::is_guest(address) {
             return Err(PagingError::NoEntry);

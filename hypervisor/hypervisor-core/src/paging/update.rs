@@ -12,7 +12,7 @@ use super::tables::{Source, Step, Tables};
 
 impl<M: Machine> Tables<'_, M> {
     /// Changes an entry of a valid L1 table.
-    #[inline]
+    #[inline(always)]
     pub(super) fn update_leaf(
         &self,
         table: Mfn,
@@ -50,7 +50,7 @@ impl<M: Machine> Tables<'_, M> {
 
     /// Gives or takes the right to write of an entry that goes on mapping `mfn`, the domain's own. Its general reference
     /// stays; under the lock nothing but its accessed and dirty bits has changed since it was looked at.
-    #[inline]
+    #[inline(always)]
     fn change_right(
         &self,
         slot: LeafSlot,
@@ -146,7 +146,7 @@ impl<M: Machine> Tables<'_, M> {
     }
 
     /// Stores an entry; gives what was really there (I22).
-    #[inline]
+    #[inline(always)]
     pub(super) fn exchange(
         &self,
         table: Mfn,

@@ -16,6 +16,7 @@ enum Flush {
     Nothing,
     Everything(CpuSet),
     Page(CpuSet),
+    PageHere,
 }
 
 /// Changes the L1 entry that translates `address` under the caller's kernel root, then flushes as `flags` say.
@@ -64,7 +65,7 @@ pub fn update_va_mapping_otherdomain<M: Machine, W: World, const TOP: u8>(
     }
 }
 
-#[inline]
+#[inline(always)]
 fn change<M: Machine, W: World, const TOP: u8>(
     call: Call<'_, M, W>,
     address: u64,
@@ -83,18 +84,21 @@ fn change<M: Machine, W: World, const TOP: u8>(
         Flush::Nothing => {}
         Flush::Everything(cpus) => call.ram.flush_all(cpus),
         Flush::Page(cpus) => call.flush_guest_page(cpus, address),
+        // The slot was found: it is the guest's.
+        Flush::PageHere => call.ram.machine.flush_page_here(address),
     }
     Ok(())
 }
 
 /// Reads the flags, and the bitmap that they may point to, before anything changes.
-#[inline]
+#[inline(always)]
 fn flush_of<M: Machine, W: World>(call: Call<'_, M, W>, flags: u64) -> Result<Flush, PagingError> {
     let kind = flags & UVMF_FLUSHTYPE_MASK;
     if kind != UVMF_TLB_FLUSH && kind != UVMF_INVLPG {
         return Ok(Flush::Nothing);
     }
     let cpus = match flags & !UVMF_FLUSHTYPE_MASK {
+        UVMF_LOCAL if kind == UVMF_INVLPG => return Ok(Flush::PageHere),
         UVMF_LOCAL => call.here(),
         UVMF_ALL => call.everywhere(),
         mask => call.cpus_of_mask(mask)?,

@@ -19,11 +19,16 @@ pub struct FrameSlot(AtomicU64);
 impl FrameSlot {
     /// The frame.
     #[must_use]
+    #[inline]
     pub fn get(&self, frames: &FrameTable) -> Option<Mfn> {
-        frames.lookup(self.0.load(Ordering::Acquire))
+        match self.number() {
+            0 => None,
+            number => frames.lookup(number),
+        }
     }
 
     /// The frame's number as it stands there, 0 for none.
+    #[inline]
     pub(super) fn number(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -33,7 +38,11 @@ impl FrameSlot {
     }
 
     /// Empties the slot; the references it stood for are the caller's.
+    #[inline]
     pub(crate) fn take(&self, frames: &FrameTable) -> Option<Mfn> {
+        if self.number() == 0 {
+            return None;
+        }
         frames.lookup(self.0.swap(0, Ordering::AcqRel))
     }
 }

@@ -4,7 +4,7 @@
 //! with one checked copy and crashes the domain where that faults: there is no answer left without a stack.
 
 use super::context::{Registers, rflags, selector};
-use super::state::{Mode, VcpuState};
+use super::state::{Mode, Segments, VcpuState};
 
 /// The words of the longest frame, the failsafe callback's.
 const WORDS: usize = 11;
@@ -43,17 +43,20 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// A frame without words.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            address: 0,
+            words: [0; WORDS],
+            used: 0,
+        }
+    }
+
     /// The words, lowest address first.
     #[must_use]
     pub fn words(&self) -> &[u64] {
         self.words.get(..self.used).unwrap_or(&[])
-    }
-
-    fn push(&mut self, word: u64) {
-        if let Some(slot) = self.words.get_mut(self.used) {
-            *slot = word;
-            self.used = self.used.wrapping_add(1);
-        }
     }
 }
 
@@ -70,42 +73,46 @@ pub struct View {
 
 /// Composes the frame for the interrupted `state`, on the stack of the interrupted mode's kernel.
 ///
-/// `None`: the stack lies in the hypervisor's range, or so close above that the frame would reach in.
+/// False: the stack lies in the hypervisor's range, or so close above that the frame would reach in.
 #[must_use]
-pub fn frame(state: &VcpuState, view: View, extra: Extra) -> Option<Frame> {
+#[inline]
+pub fn compose(frame: &mut Frame, state: &VcpuState, view: View, extra: Extra) -> bool {
     let registers = &state.registers;
     let (top, cs) = match view.from {
         Mode::User => (state.kernel_sp, registers.cs & 0xffff),
         Mode::Kernel => (registers.rsp, registers.cs & 0xffff & !selector::RPL),
     };
-    let mut frame = Frame {
-        address: 0,
-        words: [0; WORDS],
-        used: 0,
-    };
-    frame.push(registers.rcx);
-    frame.push(registers.r11);
+    let Registers {
+        rcx,
+        r11,
+        rip,
+        rflags,
+        rsp,
+        ss,
+        ..
+    } = *registers;
+    let cs = cs | u64::from(view.upcall_mask) << 32;
+    let (flags, ss) = (shown_flags(rflags, state.iopl, view), ss & 0xffff);
+    let size: u64;
     match extra {
-        Extra::None => {}
-        Extra::Error(code) => frame.push(u64::from(code)),
+        Extra::None => {
+            frame.words = [rcx, r11, rip, cs, flags, rsp, ss, 0, 0, 0, 0];
+            (frame.used, size) = (7, 7 * 8);
+        }
+        Extra::Error(code) => {
+            frame.words = [rcx, r11, code.into(), rip, cs, flags, rsp, ss, 0, 0, 0];
+            (frame.used, size) = (8, 8 * 8);
+        }
         Extra::Segments => {
-            let segments = state.segments;
-            for wanted in [segments.ds, segments.es, segments.fs, segments.gs] {
-                frame.push(u64::from(wanted));
-            }
+            let Segments { ds, es, fs, gs, .. } = state.segments;
+            let [ds, es, fs, gs] = [ds, es, fs, gs].map(u64::from);
+            frame.words = [rcx, r11, ds, es, fs, gs, rip, cs, flags, rsp, ss];
+            (frame.used, size) = (11, 11 * 8);
         }
     }
-    frame.push(registers.rip);
-    frame.push(cs | u64::from(view.upcall_mask) << 32);
-    frame.push(shown_flags(registers, state.iopl, view));
-    frame.push(registers.rsp);
-    frame.push(registers.ss & 0xffff);
-
     let base = top & !0xf;
-    let size = u64::try_from(frame.used).ok()?.checked_mul(8)?;
     frame.address = base.wrapping_sub(size);
-    let reaches_in = base > HYPERVISOR_START && base < HYPERVISOR_END.wrapping_add(size);
-    (!reaches_in).then_some(frame)
+    base <= HYPERVISOR_START || base >= HYPERVISOR_END.wrapping_add(size)
 }
 
 /// Enters the handler: sets RIP, RSP, selectors and flags as the handler finds them.
@@ -125,8 +132,8 @@ pub fn enter(registers: &mut Registers, frame: &Frame, target: Target) {
     registers.r11 = registers.rflags;
 }
 
-fn shown_flags(registers: &Registers, iopl: u8, view: View) -> u64 {
-    let mut flags = registers.rflags & 0xffff_ffff & !(rflags::IOPL | rflags::IF);
+fn shown_flags(rflags: u64, iopl: u8, view: View) -> u64 {
+    let mut flags = rflags & 0xffff_ffff & !(rflags::IOPL | rflags::IF);
     if view.upcall_mask == 0 {
         flags |= rflags::IF;
     }
@@ -139,6 +146,11 @@ fn shown_flags(registers: &Registers, iopl: u8, view: View) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn frame(state: &VcpuState, view: View, extra: Extra) -> Option<Frame> {
+        let mut frame = Frame::new();
+        compose(&mut frame, state, view, extra).then_some(frame)
+    }
 
     fn interrupted() -> VcpuState {
         let mut state = VcpuState::new();

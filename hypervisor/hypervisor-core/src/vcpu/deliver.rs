@@ -2,7 +2,7 @@
 
 use zerocopy::IntoBytes;
 
-use super::bounce::{self, Extra, Target, View};
+use super::bounce::{self, Extra, Frame, Target, View};
 use super::callback::Callback;
 use super::context::{rflags, selector, vector};
 use super::state::{Mode, TrapGate};
@@ -31,7 +31,10 @@ pub fn bounce<M: Machine>(
         shows_iopl,
         from,
     };
-    let frame = bounce::frame(caller.state, view, extra).ok_or(CrashReason::BadStack)?;
+    let mut frame = Frame::new();
+    if !bounce::compose(&mut frame, caller.state, view, extra) {
+        return Err(CrashReason::BadStack);
+    }
     caller
         .copy_out_bytes(frame.address, frame.words().as_bytes())
         .map_err(|_| CrashReason::BadStack)?;

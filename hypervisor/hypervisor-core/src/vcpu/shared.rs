@@ -285,8 +285,8 @@ impl Vcpu {
     pub fn upcall_due<M: Machine>(&self, machine: &M) -> bool {
         self.info().is_some_and(|info| {
             let word = machine.load_u16(info.frame, info.at(offset::PENDING));
-            let [pending, mask] = word.to_le_bytes();
-            pending != 0 && mask == 0
+            // The low byte is whether one is pending, the high one masks it.
+            (1..=0xff).contains(&word)
         })
     }
 
