@@ -27,6 +27,11 @@ impl Policy {
         self.cpu.syscall(self.hypervisor)
     }
 
+    /// Tells of an exception of the guest, and gives what this CPU is to do.
+    pub(crate) fn exception(&mut self, vector: u8, error: u32, cr2: u64) -> Next {
+        self.cpu.exception(self.hypervisor, vector, error, cr2)
+    }
+
     /// Asks for the version on behalf of the guest; `None` if that is not all there is to do.
     pub(crate) fn version(&mut self) -> Option<u64> {
         self.cpu.version(self.hypervisor)

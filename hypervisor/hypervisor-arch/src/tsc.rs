@@ -49,14 +49,14 @@ pub(crate) fn clock() -> Clock {
 impl Clock {
     /// The time when the counter showed `ticks`; 0 if that was before the origin.
     pub(crate) fn nanos_at(&self, ticks: u64) -> u64 {
-        let ticks = u128::from(ticks.saturating_sub(self.origin));
+        let ticks = ticks.saturating_sub(self.origin);
         let shifted = if self.shift < 0 {
             ticks >> self.shift.unsigned_abs()
         } else {
             ticks << self.shift.unsigned_abs()
         };
-        // 2^64 ns are 584 years.
-        ((shifted * u128::from(self.multiplier)) >> 32) as u64
+        // 2^64 ns are 584 years, to which a shift to the left brings the ticks too.
+        ((u128::from(shifted) * u128::from(self.multiplier)) >> 32) as u64
     }
 
     /// Ticks of the APIC timer that take at least this long; as many as the timer counts if it is longer.

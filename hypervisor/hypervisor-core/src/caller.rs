@@ -132,7 +132,7 @@ impl<'a, M: Machine> Caller<'a, M> {
     /// Switches to user mode. False if there is no user root: the domain cannot go on.
     #[must_use]
     pub fn to_user(&mut self) -> bool {
-        if self.vcpu.memory.user_root(self.hv.frames()).is_none() {
+        if !self.vcpu.memory.has_user_root() {
             return false;
         }
         if self.state.mode == Mode::Kernel {
@@ -154,7 +154,7 @@ impl<'a, M: Machine> Caller<'a, M> {
     fn load_root_of(&self, mode: Mode) {
         let (ram, memory) = (self.hv.ram(), &self.vcpu.memory);
         // Equal roots need no load: nothing is hidden from user mode that a flush would hide.
-        if memory.kernel_root(ram.frames) != memory.user_root(ram.frames) {
+        if !memory.has_one_root() {
             let loaded = root::toggle(ram, memory, mode);
             debug_assert!(
                 loaded.is_ok(),

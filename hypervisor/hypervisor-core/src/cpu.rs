@@ -7,6 +7,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::marker::PhantomData;
+use hypercall_abi::number::XEN_VERSION;
 use hypercall_abi::version::GUEST_ABI_VERSION;
 
 use crate::domain::Domain;
@@ -72,10 +73,14 @@ impl<M: Machine> Cpu<M> {
 
     /// Handles an entry and says what the CPU does next.
     pub fn enter(&mut self, hv: &Hypervisor<M>, entry: Entry) -> Next {
-        let mut effects = Effects::new();
-        if entry == Entry::Syscall {
-            return self.syscall(hv);
+        match entry {
+            Entry::Syscall => return self.syscall(hv),
+            Entry::Exception { vector, error, cr2 } => {
+                return self.exception(hv, vector, error, cr2);
+            }
+            Entry::Syscall32 | Entry::Sysenter | Entry::ExitFault { .. } | Entry::Interrupt(_) => {}
         }
+        let mut effects = Effects::new();
         if self.current.is_none() {
             self.end_idle(hv);
         }
@@ -86,8 +91,11 @@ impl<M: Machine> Cpu<M> {
             self.interrupt(hv, interrupt, &mut effects);
         } else if let Some(mut caller) = self.caller(hv, effects) {
             match guest_entry(&mut caller, entry) {
-                Ok(()) if is_quiet(&caller) => return Next::Guest(caller.state.exit),
-                Ok(()) => {}
+                Ok(()) => {
+                    if let Some(path) = leave_at_once(&mut caller) {
+                        return Next::Guest(path);
+                    }
+                }
                 Err(reason) => crash::crash(&mut caller, reason),
             }
             effects = caller.effects;
@@ -102,8 +110,31 @@ impl<M: Machine> Cpu<M> {
         if let Some(mut caller) = self.caller(hv, Effects::new()) {
             caller.state.exit = ExitPath::Sysret;
             match dispatch::syscall(&mut caller) {
-                Ok(()) if is_quiet(&caller) => return Next::Guest(caller.state.exit),
-                Ok(()) => {}
+                Ok(()) => {
+                    if let Some(path) = leave_at_once(&mut caller) {
+                        return Next::Guest(path);
+                    }
+                }
+                Err(reason) => crash::crash(&mut caller, reason),
+            }
+            effects = caller.effects;
+        }
+        self.leave(hv, effects)
+    }
+
+    /// [`Self::enter`] with [`Entry::Exception`].
+    #[inline]
+    pub fn exception(&mut self, hv: &Hypervisor<M>, vector: u8, error: u32, cr2: u64) -> Next {
+        let mut effects = Effects::new();
+        if let Some(mut caller) = self.caller(hv, Effects::new()) {
+            caller.state.exit = ExitPath::Iret;
+            caller.vcpu.counts.add_exception(vector);
+            match trap::exception(&mut caller, vector, error, cr2) {
+                Ok(()) => {
+                    if let Some(path) = leave_at_once(&mut caller) {
+                        return Next::Guest(path);
+                    }
+                }
                 Err(reason) => crash::crash(&mut caller, reason),
             }
             effects = caller.effects;
@@ -118,7 +149,7 @@ impl<M: Machine> Cpu<M> {
         let caller = self.caller(hv, Effects::new())?;
         let short = caller.state.mode == Mode::Kernel && is_quiet(&caller);
         short.then(|| {
-            DomainCounters::count(&caller.domain.counters.hypercalls);
+            caller.vcpu.counts.add_call(XEN_VERSION.into());
             GUEST_ABI_VERSION.into()
         })
     }
@@ -207,14 +238,10 @@ impl<M: Machine> Cpu<M> {
 /// What the guest itself brought the CPU in for.
 fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(), CrashReason> {
     match entry {
-        Entry::Interrupt(_) | Entry::Syscall => Ok(()),
+        // These have ways of their own.
+        Entry::Interrupt(_) | Entry::Syscall | Entry::Exception { .. } => Ok(()),
         Entry::Syscall32 => deliver::syscall32(caller),
         Entry::Sysenter => deliver::sysenter(caller),
-        Entry::Exception { vector, error, cr2 } => {
-            caller.state.exit = ExitPath::Iret;
-            caller.vcpu.counts.add_exception(vector);
-            trap::exception(caller, vector, error, cr2)
-        }
         Entry::ExitFault { vector, error, cr2 } => {
             caller.state.exit = ExitPath::Iret;
             trap::exit_fault(caller, vector, error, cr2)
@@ -226,6 +253,7 @@ fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(
 ///
 /// An event is the last: it masks others, and where another vCPU of the guest opens the mask again at once, that must not
 /// hold this CPU.
+#[inline(always)]
 fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, CrashReason> {
     if caller.state.segments.load_failed {
         deliver::failsafe(caller)?;
@@ -240,13 +268,36 @@ fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, Crash
     Ok(false)
 }
 
-/// Whether the exit loop would find nothing to do.
+/// What one turn of the exit loop comes to where it needs no more than the caller: the way out. `None`: the loop itself has
+/// to see to it.
 #[inline(always)]
-fn is_quiet<M: Machine>(caller: &Caller<'_, M>) -> bool {
+fn leave_at_once<M: Machine>(caller: &mut Caller<'_, M>) -> Option<ExitPath> {
+    if !is_undisturbed(caller) {
+        return None;
+    }
+    match deliver_pending(caller) {
+        Ok(false) => Some(caller.state.exit),
+        Ok(true) => None,
+        Err(reason) => {
+            crash::crash(caller, reason);
+            None
+        }
+    }
+}
+
+/// Whether nothing is to be done for anyone but the vCPU that runs here.
+#[inline(always)]
+fn is_undisturbed<M: Machine>(caller: &Caller<'_, M>) -> bool {
     let asked = |record: &CpuRecord| record.reschedule_asked();
     caller.effects.is_none()
         && !caller.hv.has_log_news()
         && !caller.hv.cpu(caller.cpu).is_some_and(asked)
+}
+
+/// Whether the exit loop would find nothing to do.
+#[inline(always)]
+fn is_quiet<M: Machine>(caller: &Caller<'_, M>) -> bool {
+    is_undisturbed(caller)
         && !caller.state.segments.load_failed
         && !caller.vcpu.nmi_pending()
         && !caller.vcpu.upcall_due(caller.machine())

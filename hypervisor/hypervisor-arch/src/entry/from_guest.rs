@@ -32,11 +32,11 @@ pub(super) extern "sysv64" fn on_guest(registers: &Registers) -> Exit {
     let entry = match vector {
         frame::SYSCALL32 => Entry::Syscall32,
         frame::SYSENTER => Entry::Sysenter,
-        0..EXCEPTIONS => Entry::Exception {
-            vector: vector as u8,
-            error,
-            cr2,
-        },
+        0..EXCEPTIONS => {
+            let policy = local.policy().expect("guests run after boot");
+            let next = policy.exception(vector as u8, error, cr2);
+            return go_on(local, next);
+        }
         _ => match interrupt(vector as u8) {
             Some(interrupt) => Entry::Interrupt(interrupt),
             None => return resume(local, ExitPath::Iret),

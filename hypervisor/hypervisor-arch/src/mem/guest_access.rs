@@ -46,13 +46,13 @@ unsafe fn copy(target: *mut u8, source: *const u8, length: usize) -> usize {
         // SAFETY: the CPU has SMAP; AC is cleared below.
         unsafe { asm!("stac", options(nomem, nostack)) };
     }
-    // SAFETY: the caller's promise.
-    let missed = unsafe {
-        match length {
-            4 => copy_half(target, source),
-            8 => copy_word(target, source),
-            _ => copy_any(target, source, length),
-        }
+    let missed = match length {
+        // SAFETY: the caller's promise.
+        4 => unsafe { copy_half(target, source) },
+        // SAFETY: as above.
+        8 => unsafe { copy_word(target, source) },
+        // SAFETY: as above.
+        _ => unsafe { copy_any(target, source, length) },
     };
     if smap {
         // SAFETY: as above.

@@ -25,8 +25,10 @@ fn has(frame: Mfn) -> bool {
     if index >= LENGTH.load(Ordering::Acquire) {
         return false;
     }
-    // SAFETY: `split_off` has set the pointer to so many words, which nobody changes any more.
-    let word = unsafe { *WORDS.load(Ordering::Relaxed).add(index) };
+    // SAFETY: `split_off` has set the pointer to so many words.
+    let word = unsafe { WORDS.load(Ordering::Relaxed).add(index) };
+    // SAFETY: as above; nobody changes them any more.
+    let word = unsafe { *word };
     word >> (frame.get() % 64) & 1 != 0
 }
 

@@ -57,7 +57,6 @@ plain! {
 }
 
 #[inline(never)]
-
 pub(super) fn vcpu_op<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -70,7 +69,6 @@ pub(super) fn vcpu_op<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn set_trap_table<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -79,7 +77,6 @@ pub(super) fn set_trap_table<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn stack_switch<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -88,7 +85,6 @@ pub(super) fn stack_switch<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn set_callbacks<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -99,7 +95,6 @@ pub(super) fn set_callbacks<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn fpu_taskswitch<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -109,7 +104,6 @@ pub(super) fn fpu_taskswitch<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn set_debugreg<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -123,7 +117,6 @@ pub(super) fn set_debugreg<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn get_debugreg<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -132,7 +125,6 @@ pub(super) fn get_debugreg<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn set_timer_op<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -142,7 +134,6 @@ pub(super) fn set_timer_op<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn set_segment_base<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,

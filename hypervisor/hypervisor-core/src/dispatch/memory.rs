@@ -17,7 +17,6 @@ use crate::peers::Peers;
 const PER_PAGE: u32 = 512;
 
 #[inline(never)]
-
 pub(super) fn mmu_update<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -28,7 +27,6 @@ pub(super) fn mmu_update<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn mmuext_op<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -39,7 +37,6 @@ pub(super) fn mmuext_op<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn update_va_mapping<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -56,7 +53,6 @@ pub(super) fn update_va_mapping<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn update_va_mapping_otherdomain<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -76,7 +72,6 @@ pub(super) fn update_va_mapping_otherdomain<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn set_gdt<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -103,7 +98,6 @@ pub(super) fn set_gdt<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn update_descriptor<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -115,7 +109,6 @@ pub(super) fn update_descriptor<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn memory_op<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,
@@ -133,7 +126,6 @@ pub(super) fn memory_op<M: Machine>(
 }
 
 #[inline(never)]
-
 pub(super) fn grant_table_op<M: Machine>(
     caller: &mut Caller<'_, M>,
     arguments: &mut Arguments,

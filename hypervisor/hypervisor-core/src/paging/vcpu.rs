@@ -128,6 +128,18 @@ impl VcpuMemory {
         self.user_root.get(frames)
     }
 
+    /// Whether there is a root of guest user mode.
+    #[must_use]
+    pub fn has_user_root(&self) -> bool {
+        self.user_root.number() != 0
+    }
+
+    /// Whether one root serves both modes.
+    #[must_use]
+    pub fn has_one_root(&self) -> bool {
+        self.kernel_root.number() == self.user_root.number()
+    }
+
     /// Entries of the guest's GDT: 0..=7168. What reads descriptors checks it first (XSA-298).
     #[must_use]
     pub fn gdt_entries(&self) -> u64 {

@@ -34,7 +34,7 @@ pub enum Extra {
 }
 
 /// A frame to be stored at `address`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
     /// RSP at entry.
     pub address: u64,
@@ -43,16 +43,6 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A frame without words.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            address: 0,
-            words: [0; WORDS],
-            used: 0,
-        }
-    }
-
     /// The words, lowest address first.
     #[must_use]
     pub fn words(&self) -> &[u64] {
@@ -148,7 +138,7 @@ mod tests {
     use super::*;
 
     fn frame(state: &VcpuState, view: View, extra: Extra) -> Option<Frame> {
-        let mut frame = Frame::new();
+        let mut frame = Frame::default();
         compose(&mut frame, state, view, extra).then_some(frame)
     }
 

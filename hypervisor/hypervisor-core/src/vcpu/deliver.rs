@@ -31,7 +31,7 @@ pub fn bounce<M: Machine>(
         shows_iopl,
         from,
     };
-    let mut frame = Frame::new();
+    let mut frame = Frame::default();
     if !bounce::compose(&mut frame, caller.state, view, extra) {
         return Err(CrashReason::BadStack);
     }

@@ -1,5 +1,7 @@
 //! Reading the instruction at a guest's RIP.
 
+use hypercall_abi::GuestPtr;
+
 use super::context::selector;
 use super::descriptor;
 use crate::caller::{Caller, is_guest_range};
@@ -94,6 +96,17 @@ pub fn exact<M: Machine>(caller: &Caller<'_, M>, offset: u64, bytes: &mut [u8]) 
     } else {
         Err(fault)
     }
+}
+
+/// Reads eight bytes at the RIP of flat 64-bit code, by one move. `None` where it is none, or not all can be read: then
+/// [`exact`] tells what there is.
+#[inline]
+pub fn eight<M: Machine>(caller: &Caller<'_, M>) -> Option<[u8; 8]> {
+    let registers = &caller.state.registers;
+    if registers.cs != selector::CODE64 {
+        return None;
+    }
+    caller.copy_in(GuestPtr::new(registers.rip)).ok()
 }
 
 /// Reads what can be read at the RIP of 64-bit code; 0 bytes where it is none.

@@ -24,6 +24,9 @@ use crate::emulate::{cpuid, port};
 use crate::machine::{GuestBase, Machine};
 use crate::paging::{Step, Tables};
 
+/// The instruction CPUID.
+const CPUID: [u8; 2] = [0x0f, 0xa2];
+
 /// What an instruction did.
 pub(super) enum Did {
     /// All: RIP goes behind it.
@@ -82,6 +85,13 @@ pub(super) fn single_step<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), 
 /// # Errors
 /// The domain cannot go on.
 pub fn invalid_opcode<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
+    if let Some(bytes) = fetch::eight(caller) {
+        if !bytes.starts_with(&EMULATE_PREFIX) || bytes.get(5..7) != Some(&CPUID) {
+            return deliver::exception(caller, vector::INVALID_OPCODE, None);
+        }
+        execute_cpuid(caller, true);
+        return retire(caller, 7);
+    }
     let mut prefix = [0; EMULATE_PREFIX.len()];
     let mut opcode = [0; 2];
     let behind = u64::try_from(EMULATE_PREFIX.len()).unwrap_or(0);
@@ -94,7 +104,7 @@ pub fn invalid_opcode<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Cras
     if let Err(address) = fetch::exact(caller, behind, &mut opcode) {
         return copy_fault(caller, address, false, Errno::EFAULT);
     }
-    if opcode != [0x0f, 0xa2] {
+    if opcode != CPUID {
         return deliver::exception(caller, vector::INVALID_OPCODE, None);
     }
     caller.vcpu.counts.add(COUNTER_CPUID);
