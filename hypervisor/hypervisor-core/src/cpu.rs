@@ -7,7 +7,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::marker::PhantomData;
-use hypercall_abi::number::XEN_VERSION;
+
 use hypercall_abi::version::GUEST_ABI_VERSION;
 
 use crate::domain::Domain;
@@ -149,7 +149,10 @@ impl<M: Machine> Cpu<M> {
         let caller = self.caller(hv, Effects::new())?;
         let short = caller.state.mode == Mode::Kernel && is_quiet(&caller);
         short.then(|| {
-            caller.vcpu.counts.add_call(XEN_VERSION.into());
+            caller
+                .vcpu
+                .counts
+                .add_call(hypercall_abi::number::XEN_VERSION.into());
             GUEST_ABI_VERSION.into()
         })
     }

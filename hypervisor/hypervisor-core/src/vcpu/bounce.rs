@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn the_failsafe_frame_holds_the_selectors_wanted() {
         let mut state = interrupted();
-        state.segments = super::super::state::Segments {
+        state.segments = Segments {
             ds: 1,
             es: 2,
             fs: 3,
