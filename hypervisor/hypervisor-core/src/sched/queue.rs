@@ -39,6 +39,10 @@ pub struct Decision<T> {
 /// The shortest run: less would be spent on switching.
 const MIN_RUN: Nanos = Nanos::new(100_000);
 
+/// How long a vCPU runs while another one of its domain waits: it may well spin for that one, as kernels do when all their CPUs
+/// must meet, and several such meetings in a row shall not cost a slice for every vCPU each.
+const SIBLING_RUN: Nanos = Nanos::new(1_000_000);
+
 /// The scheduler's whole state. `T` stands for a domain.
 #[derive(Debug)]
 pub struct Scheduler<T> {
@@ -378,7 +382,17 @@ impl<T: Clone> Scheduler<T> {
                 .left()
                 .map(|left| Nanos::new(left.get().checked_div(share).unwrap_or(0)))
         });
-        left.map_or(self.slice, |left| left.max(MIN_RUN).min(self.slice))
+        let slice = if self.sibling_waits(id) {
+            self.slice.min(SIBLING_RUN)
+        } else {
+            self.slice
+        };
+        left.map_or(slice, |left| left.max(MIN_RUN).min(slice))
+    }
+
+    fn sibling_waits(&self, id: EntityId) -> bool {
+        let group = |id| self.entity(id).map(|entity| entity.group);
+        self.ready.iter().any(|&other| group(other) == group(id))
     }
 
     /// When a ready vCPU that may use `cpu` gets a new budget.

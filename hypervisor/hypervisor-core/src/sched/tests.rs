@@ -305,3 +305,28 @@ fn a_removed_domain_is_forgotten_and_its_numbers_are_used_again() {
     let (again, _) = simulation.domain(2, 256, 0, 0);
     assert_eq!(again, group);
 }
+
+#[test]
+fn vcpus_of_one_domain_take_turns_within_a_millisecond_each() {
+    let mut simulation = Simulation::new(1);
+    let (_, ids) = simulation.domain(4, 256, 0, 0);
+    simulation.run(MS);
+    for _ in 0..20 {
+        let before: Vec<_> = ids
+            .iter()
+            .map(|&id| {
+                let times = simulation
+                    .scheduler
+                    .runstate(id, Nanos::new(simulation.now));
+                times.unwrap().time[0]
+            })
+            .collect();
+        simulation.run(4 * MS);
+        for (&id, before) in ids.iter().zip(before) {
+            let times = simulation
+                .scheduler
+                .runstate(id, Nanos::new(simulation.now));
+            assert_ne!(times.unwrap().time[0], before, "everybody had a turn");
+        }
+    }
+}
