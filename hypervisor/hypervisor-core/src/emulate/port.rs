@@ -1,7 +1,8 @@
 //! I/O ports: who may execute IN and OUT, and what answers (pv-abi 6.4).
 //!
 //! Permission is the guest kernel's business, by virtual IOPL and bitmap. What a permitted access does is ours: no domain owns
-//! a port, so reads give all ones and writes go nowhere, but for the two latches that probing kernels read back.
+//! a port, so reads give all ones and writes go nowhere, but for the two latches that probing kernels read back, and for the
+//! interval timer's counter.
 
 use super::decode::Width;
 use crate::vcpu::Mode;
@@ -14,6 +15,9 @@ pub struct Latches {
     /// Last index written to port 0x70, 7 bits.
     pub rtc_index: u8,
 }
+
+/// The port of the counter of the interval timer's second channel.
+const INTERVAL_TIMER: u16 = 0x42;
 
 /// Whether the virtual IOPL alone permits I/O instructions, CLI and STI.
 #[must_use]
@@ -48,12 +52,15 @@ pub fn bitmap_permits(bytes: [u8; 2], port: u16, width: Width) -> bool {
     u16::from_le_bytes(bytes) & (ones << (port & 7)) == 0
 }
 
-/// A permitted read: all ones but for the latches.
+/// A permitted read: all ones but for the latches and the counter of the interval timer's second channel, by which kernels
+/// measure the time stamp counter. It stands at 0. A kernel that waits for it to leave 0xff gives up at the first look
+/// instead of after 50,000, each of which would come here.
 #[must_use]
 pub fn read(latches: Latches, port: u16, width: Width) -> u32 {
     match (port, width) {
         (0xcf8, Width::Four) => latches.pci_address,
         (0x70, Width::One) => u32::from(latches.rtc_index),
+        (INTERVAL_TIMER, Width::One) => 0,
         (_, Width::One) => 0xff,
         (_, Width::Two) => 0xffff,
         (_, Width::Four) => u32::MAX,
@@ -101,6 +108,12 @@ mod tests {
         assert!(bitmap_permits([0b0111_1111, 0xfe], 7, Width::Two));
         assert!(!within_bitmap(0xffff, Width::Two, 65536));
         assert!(within_bitmap(0xfffe, Width::Two, 65536));
+    }
+
+    #[test]
+    fn the_interval_timer_stands_at_zero() {
+        assert_eq!(read(Latches::default(), 0x42, Width::One), 0);
+        assert_eq!(read(Latches::default(), 0x61, Width::One), 0xff);
     }
 
     #[test]
