@@ -49,6 +49,8 @@ enum Command {
     Bench(bench::Options),
     /// Write an image that GRUB boots: hypervisor, dom0 and its RAM disk.
     Iso(iso::Options),
+    /// Boot Debian's kernel as an ordinary domain here and on Debian's Xen, and compare time and kernel log.
+    CompareBoot(linux::compare::Options),
     /// Tell what was found on this machine and what is missing.
     Doctor,
 }
@@ -76,6 +78,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode> {
         Command::Linux => linux::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Iso(options) => iso::run(&workspace, &options),
+        Command::CompareBoot(options) => linux::compare::run(&workspace, options),
         Command::Doctor => doctor::run(&workspace),
     }
 }

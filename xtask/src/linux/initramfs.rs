@@ -74,19 +74,25 @@ impl Initramfs {
         });
     }
 
-    /// Writes it to `target/linux/NAME.gz`; the file appears whole or not at all.
+    /// Writes it packed to `target/linux/NAME.gz`.
     pub(crate) fn write(&self, workspace: &Workspace, name: &str) -> Result<PathBuf> {
-        let path = workspace.output("linux")?.join(format!("{name}.gz"));
-        let scratch = path.with_extension(format!("{}.new", std::process::id()));
-        self.pack(&scratch)
-            .and_then(|()| Ok(fs::rename(&scratch, &path)?))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(path)
+        let packed = |file| {
+            let packer = GzEncoder::new(file, Compression::best());
+            Ok(self.archive(packer)?.finish()?)
+        };
+        write_whole(
+            &workspace.output("linux")?.join(format!("{name}.gz")),
+            packed,
+        )
     }
 
-    fn pack(&self, path: &Path) -> Result<()> {
-        let file = BufWriter::new(File::create(path)?);
-        let mut archive = GzEncoder::new(file, Compression::best());
+    /// Writes it as it is to `target/linux/NAME.cpio`.
+    pub(crate) fn write_plain(&self, workspace: &Workspace, name: &str) -> Result<PathBuf> {
+        let path = workspace.output("linux")?.join(format!("{name}.cpio"));
+        write_whole(&path, |file| self.archive(file))
+    }
+
+    fn archive<W: Write>(&self, mut to: W) -> Result<W> {
         for (number, member) in (1_u32..).zip(&self.members) {
             let size = u32::try_from(member.bytes.len())
                 .with_context(|| format!("{} is too large for an archive", member.name))?;
@@ -95,11 +101,24 @@ impl Initramfs {
                 .mode(member.mode)
                 .rdev_major(member.device.0)
                 .rdev_minor(member.device.1)
-                .write(archive, size);
+                .write(to, size);
             entry.write_all(&member.bytes)?;
-            archive = entry.finish()?;
+            to = entry.finish()?;
         }
-        newc::trailer(archive)?.finish()?.flush()?;
-        Ok(())
+        Ok(newc::trailer(to)?)
     }
+}
+
+/// Writes a file that appears whole or not at all.
+fn write_whole(
+    path: &Path,
+    write: impl FnOnce(BufWriter<File>) -> Result<BufWriter<File>>,
+) -> Result<PathBuf> {
+    let scratch = path.with_extension(format!("{}.new", std::process::id()));
+    let whole = || -> Result<()> {
+        write(BufWriter::new(File::create(&scratch)?))?.flush()?;
+        Ok(fs::rename(&scratch, path)?)
+    };
+    whole().with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path.to_path_buf())
 }

@@ -1,11 +1,15 @@
 //! Debian's Linux as a guest: its kernel as shipped, a RAM disk made here, and the talk with the shell in it.
 //!
+//! - [`compare`]: how long a boot takes here and on Xen;
 //! - [`kernel`]: the packages, downloaded and unpacked under `target/peers`;
 //! - [`initramfs`]: busybox, an init and what else a case wants, as one packed archive;
+//! - [`programs`]: programs written here that a guest runs;
 //! - [`shell`]: commands typed on a guest's console and what they print.
 
+pub(crate) mod compare;
 pub(crate) mod initramfs;
 pub(crate) mod kernel;
+pub(crate) mod programs;
 pub(crate) mod shell;
 
 use std::process::ExitCode;

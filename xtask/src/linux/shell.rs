@@ -9,17 +9,20 @@ use crate::run::client::Console;
 /// How long an ordinary command may take: far beyond what it takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// What init says before it gives the shell.
+pub(crate) const SHELL: &str = "init: a shell on the console";
+
 /// Lines that only the shell itself prints: in what is typed, and so in its echo, they are cut in two.
 const BEGIN: &str = "@begin";
 const END: &str = "@end ";
 
 impl Console<'_> {
-    /// Waits until the shell takes commands; returns the lines before.
-    pub(crate) fn await_shell(&mut self, limit: Duration) -> Result<Vec<String>> {
+    /// Waits until the guest prints a line with these words; returns all lines up to it.
+    pub(crate) fn await_words(&mut self, words: &str, limit: Duration) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        self.hear("that it has a shell", limit, |line| {
+        self.hear(&format!("`{words}`"), limit, |line| {
             lines.push(line.to_owned());
-            line.contains("init: a shell on the console").then_some(())
+            line.contains(words).then_some(())
         })?;
         Ok(lines)
     }

@@ -93,6 +93,19 @@ impl Client {
         dom0ctl::run_on(args, Some(&self.address), &mut surface)
     }
 
+    /// What a domain has printed on its console, as far back as dom0 keeps it.
+    pub(crate) fn scrollback(&self, domain: &str) -> Result<Vec<String>> {
+        let said = self.say(&["console", domain, "--log"]);
+        if said.code != 0 {
+            bail!("`{}` ended with code {}", said.command, said.code);
+        }
+        Ok(said
+            .out
+            .lines()
+            .map(|line| line.trim_end_matches('\r').to_owned())
+            .collect())
+    }
+
     /// Attaches to a domain's console for as long as `talk` takes.
     pub(crate) fn console<R>(
         &self,

@@ -170,6 +170,16 @@ const STEPS: &[Step] = &[
         linux::linux,
     ),
     step(
+        "linux-ticks",
+        "a program in a Linux domain keeps its beat while memory and vCPUs change",
+        linux::linux_ticks,
+    ),
+    step(
+        "linux-programs",
+        "programs in a Linux domain do what they do without a hypervisor",
+        linux::linux_programs,
+    ),
+    step(
         "docs",
         "links and generated parts of the docs hold",
         docs::docs,

@@ -6,12 +6,22 @@ use anyhow::{Result, ensure};
 
 use super::guest::Guest;
 use crate::run::client::Console;
+use crate::run::demo::TICK;
 use crate::test::e2e::bench::{Bench, number};
 
 const MEM_TOTAL: &str = "sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo";
 
 /// How long user space may take to put a CPU to work that the kernel has announced.
-const ONLINE: Duration = Duration::from_secs(20);
+const ONLINE: Duration = Duration::from_secs(60);
+
+/// Sizes and numbers of vCPUs that follow each other.
+const CHANGES: [(&str, &str); 5] = [
+    ("128MiB", "4"),
+    ("512MiB", "1"),
+    ("192MiB", "3"),
+    ("384MiB", "2"),
+    ("256MiB", "1"),
+];
 
 /// What the guest's total may be off by: pages that its balloon holds back for a moment.
 const SLACK_KIB: u64 = 1024;
@@ -53,6 +63,34 @@ pub(crate) fn vcpus(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
             );
             await_processors(shell, wanted)?;
         }
+        Ok(())
+    })
+}
+
+/// A user program that ticks every 10 ms while memory and vCPUs change; time counts instructions, so a busy host is no excuse.
+pub(crate) fn no_tick_is_missed(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
+    let name = guest.name();
+    guest.talk(bench, |shell| {
+        shell.sh("(ticks >/tmp/ticks &)")?;
+        for (memory, vcpus) in CHANGES {
+            bench.client().json(&["balloon", name, memory])?;
+            bench.client().json(&["vcpus", name, vcpus])?;
+        }
+        shell.sh("killall ticks; while pidof ticks; do :; done >/dev/null")?;
+        let (ticks, longest) = (
+            shell.sh_number("sed -n 's/^ticks: //p' /tmp/ticks")?,
+            shell.sh_number("sed -n 's/^longest gap in us: //p' /tmp/ticks")?,
+        );
+        println!(
+            "         {} changes of each kind, {ticks} ticks, longest gap {longest} us of counted time",
+            CHANGES.len()
+        );
+        ensure!(ticks > 0, "it did not tick");
+        let bound = TICK * 3;
+        ensure!(
+            Duration::from_micros(longest) <= bound,
+            "the longest gap was {longest} us"
+        );
         Ok(())
     })
 }

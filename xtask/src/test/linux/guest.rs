@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::linux::shell::SHELL;
 use crate::run::client::Console;
 use crate::test::e2e::bench::Bench;
 
@@ -45,9 +46,33 @@ impl Guest {
         &self.name
     }
 
+    /// The same with more words on its kernel's command line.
+    pub(crate) fn with_words(mut self, words: &str) -> Self {
+        self.cmdline = format!("{} {words}", self.cmdline);
+        self
+    }
+
     /// Creates it with 256 MiB that may become 512, and two vCPUs that may become four, and waits for its shell; returns
     /// what it printed on the way.
     pub(crate) fn boot(&self, bench: &Bench<'_, '_>) -> Result<Vec<String>> {
+        let started = Instant::now();
+        let lines = self.boot_until(bench, SHELL, BOOT)?;
+        println!(
+            "         {}: {} lines to its shell in {:.1} s",
+            self.name,
+            lines.len(),
+            started.elapsed().as_secs_f64()
+        );
+        Ok(lines)
+    }
+
+    /// The same until it prints these words.
+    pub(crate) fn boot_until(
+        &self,
+        bench: &Bench<'_, '_>,
+        words: &str,
+        limit: Duration,
+    ) -> Result<Vec<String>> {
         let (kernel, ramdisk) = (
             self.kernel.to_string_lossy(),
             self.ramdisk.to_string_lossy(),
@@ -58,18 +83,10 @@ impl Guest {
             "--memory", "256MiB", "--max-memory", "512MiB", "--vcpus", "2", "--max-vcpus", "4",
             "--cmdline", &self.cmdline, "--paused",
         ])?;
-        let started = Instant::now();
-        let lines = self.talk(bench, |console| {
+        self.talk(bench, |console| {
             bench.client().json(&["unpause", &self.name])?;
-            console.await_shell(BOOT)
-        })?;
-        println!(
-            "         {}: {} lines to its shell in {:.1} s",
-            self.name,
-            lines.len(),
-            started.elapsed().as_secs_f64()
-        );
-        Ok(lines)
+            console.await_words(words, limit)
+        })
     }
 
     /// Talks with its shell.

@@ -4,12 +4,16 @@
 mod boot;
 mod change;
 mod guest;
+mod program_output;
 
 use anyhow::Result;
 
 use self::guest::Guest;
+pub(crate) use self::program_output::programs as linux_programs;
 use crate::linux::initramfs::Initramfs;
 use crate::linux::kernel::{self, Flavour};
+use crate::linux::programs;
+use crate::run::qemu::Machine;
 use crate::test::e2e::bench::Bench;
 use crate::test::suite::Suite;
 
@@ -43,6 +47,27 @@ pub(crate) fn linux(suite: &mut Suite<'_>) -> Result<()> {
         boot::to_a_shell(bench, &guest)?;
         boot::sees_what_it_has(bench, &guest)?;
         boot::ends_when_asked(bench, &guest, free)
+    });
+    bench.finish()
+}
+
+/// User space keeps its beat, on a machine whose time counts instructions.
+pub(crate) fn linux_ticks(suite: &mut Suite<'_>) -> Result<()> {
+    let workspace = suite.workspace();
+    let kernel = kernel::ensure(workspace, Flavour::Usual)?;
+    let mut disk = Initramfs::with_busybox(workspace)?;
+    programs::add_ticks(workspace, &mut disk)?;
+    let guest = Guest::new("ticks", &kernel, &disk.write(workspace, "ticks")?);
+    let mut bench = Bench::boot(suite, "linux-icount", |machine| Machine {
+        cpus: 1,
+        icount: true,
+        ..machine
+    })?;
+    bench.case("it boots by counted instructions", |bench| {
+        boot::to_a_shell(bench, &guest)
+    });
+    bench.case("a program's tick misses three beats at most", |bench| {
+        change::no_tick_is_missed(bench, &guest)
     });
     bench.finish()
 }
