@@ -51,6 +51,8 @@ enum Command {
     Iso(iso::Options),
     /// Boot Debian's kernel as an ordinary domain here and on Debian's Xen, and compare time and kernel log.
     CompareBoot(linux::compare::Options),
+    /// Keep a Linux domain busy for a while and change its memory and vCPUs under it.
+    Soak(test::linux::soak::Options),
     /// Tell what was found on this machine and what is missing.
     Doctor,
 }
@@ -79,6 +81,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode> {
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Iso(options) => iso::run(&workspace, &options),
         Command::CompareBoot(options) => linux::compare::run(&workspace, options),
+        Command::Soak(options) => test::linux::soak::run(&workspace, options),
         Command::Doctor => doctor::run(&workspace),
     }
 }

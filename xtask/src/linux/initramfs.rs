@@ -9,11 +9,12 @@ use cpio::newc;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::setup::peers;
+use crate::setup::{libraries, peers};
 use crate::workspace::Workspace;
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+const LINK: u32 = 0o120_777;
 const DEVICE: u32 = 0o020_600;
 
 /// Directories that are there before anything runs.
@@ -63,6 +64,27 @@ impl Initramfs {
     /// Adds a program.
     pub(crate) fn add_program(&mut self, name: &str, bytes: Vec<u8>) {
         self.put(name, PROGRAM, (0, 0), bytes);
+    }
+
+    /// Adds Debian's `stress-ng` with the libraries that it loads.
+    pub(crate) fn add_stress_ng(&mut self, workspace: &Workspace) -> Result<()> {
+        let tree = peers::stress_ng(workspace)?;
+        let program = tree.join("usr/bin/stress-ng");
+        let bytes =
+            fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+        let wanted = libraries::needed(&bytes, "stress-ng")?;
+        for directory in ["lib", "lib/x86_64-linux-gnu", "lib64"] {
+            self.put(directory, DIRECTORY, (0, 0), Vec::new());
+        }
+        for (place, bytes) in libraries::closure(&tree, wanted.into_iter().collect())? {
+            // All of them side by side, where the loader looks.
+            let name = place.rsplit('/').next().unwrap_or(&place);
+            self.add_program(&format!("lib/x86_64-linux-gnu/{name}"), bytes);
+        }
+        let (loader, place) = libraries::LOADER;
+        self.put(loader, LINK, (0, 0), place.as_bytes().to_vec());
+        self.add_program("bin/stress-ng", bytes);
+        Ok(())
     }
 
     fn put(&mut self, name: &str, mode: u32, device: (u32, u32), bytes: Vec<u8>) {

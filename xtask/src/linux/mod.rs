@@ -2,11 +2,13 @@
 //!
 //! - [`compare`]: how long a boot takes here and on Xen;
 //! - [`kernel`]: the packages, downloaded and unpacked under `target/peers`;
+//! - [`grub`]: a first kernel that starts the second;
 //! - [`initramfs`]: busybox, an init and what else a case wants, as one packed archive;
 //! - [`programs`]: programs written here that a guest runs;
 //! - [`shell`]: commands typed on a guest's console and what they print.
 
 pub(crate) mod compare;
+pub(crate) mod grub;
 pub(crate) mod initramfs;
 pub(crate) mod kernel;
 pub(crate) mod programs;

@@ -55,6 +55,9 @@ const PROGRAMS: &[Program] = &[
     program!("entries32", Thirtytwo),
 ];
 
+/// Reads the clock without asking the kernel.
+const VDSO: Program = program!("vdso", Sixtyfour);
+
 /// Ticks every 10 ms and measures the longest gap until it is told to end.
 const TICKS: Program = program!("ticks", Sixtyfour);
 
@@ -98,9 +101,10 @@ pub(crate) fn add_all(workspace: &Workspace, disk: &mut Initramfs) -> Result<()>
     Ok(())
 }
 
-/// Builds the program that ticks, and adds it to a RAM disk as `/bin/ticks`.
-pub(crate) fn add_ticks(workspace: &Workspace, disk: &mut Initramfs) -> Result<()> {
+/// Builds the programs that tell of clocks, and adds them to a RAM disk as `/bin/ticks` and `/bin/vdso`.
+pub(crate) fn add_clocks(workspace: &Workspace, disk: &mut Initramfs) -> Result<()> {
     disk.add_program("bin/ticks", TICKS.build(workspace)?);
+    disk.add_program("bin/vdso", VDSO.build(workspace)?);
     Ok(())
 }
 

@@ -47,6 +47,37 @@ const XEN_TOOLS: (&str, &[&str]) = (
     ],
 );
 
+/// A program that keeps a Linux busy in many ways, and every library that it loads.
+const STRESS_NG: (&str, &[&str]) = (
+    "stress-ng",
+    &[
+        "libapparmor1",
+        "libbsd0",
+        "libc6",
+        "libcrypt1",
+        "libdrm2",
+        "libegl1",
+        "libexpat1",
+        "libffi8",
+        "libgbm1",
+        "libgles2",
+        "libglvnd0",
+        "libipsec-mb1",
+        "libjpeg62-turbo",
+        "libjudydebian1",
+        "libkmod2",
+        "liblzma5",
+        "libmd0",
+        "libsctp1",
+        "libssl3",
+        "libwayland-server0",
+        "libxxhash0",
+        "libzstd1",
+        "stress-ng",
+        "zlib1g",
+    ],
+);
+
 /// Debian's packages that name the newest kernel of a flavour; `cloud` cannot be Xen's first domain.
 pub(crate) const LINUX: &str = "linux-image-amd64";
 
@@ -56,8 +87,19 @@ pub(crate) const LINUX_CLOUD: &str = "linux-image-cloud-amd64";
 /// Debian's busybox, one program that needs no library.
 pub(crate) const BUSYBOX: &str = "busybox-static";
 
+/// GRUB's parts for being a PV kernel.
+pub(crate) const GRUB_XEN: &str = "grub-xen-bin";
+
 /// All peers that tests use.
-pub(crate) const ALL: &[&str] = &[XEN, XEN_TOOLS.0, LINUX, LINUX_CLOUD, BUSYBOX];
+pub(crate) const ALL: &[&str] = &[
+    XEN,
+    XEN_TOOLS.0,
+    LINUX,
+    LINUX_CLOUD,
+    BUSYBOX,
+    STRESS_NG.0,
+    GRUB_XEN,
+];
 
 /// Where a peer is, or would be.
 pub(crate) fn directory(workspace: &Workspace, name: &str) -> PathBuf {
@@ -71,7 +113,16 @@ pub(crate) fn ensure(workspace: &Workspace, package: &str) -> Result<PathBuf> {
 
 /// The directory of Xen's tools and their libraries.
 pub(crate) fn xen_tools(workspace: &Workspace) -> Result<PathBuf> {
-    let (name, packages) = XEN_TOOLS;
+    ensure_set(workspace, XEN_TOOLS)
+}
+
+/// The directory of `stress-ng` and its libraries.
+pub(crate) fn stress_ng(workspace: &Workspace) -> Result<PathBuf> {
+    ensure_set(workspace, STRESS_NG)
+}
+
+/// The directory of several packages.
+fn ensure_set(workspace: &Workspace, (name, packages): (&str, &[&str])) -> Result<PathBuf> {
     ensure_all(workspace, name, || {
         Ok(packages.iter().map(|&package| package.to_owned()).collect())
     })

@@ -12,7 +12,7 @@ mod host;
 mod instructions;
 mod licences;
 mod lines;
-mod linux;
+pub(crate) mod linux;
 mod matrix;
 mod modules;
 mod rust_text;
@@ -168,6 +168,16 @@ const STEPS: &[Step] = &[
         "linux",
         "Debian's unmodified kernel runs as a domain",
         linux::linux,
+    ),
+    step(
+        "linux-input",
+        "spoiled kernels, large RAM disks and long command lines are refused",
+        linux::linux_input,
+    ),
+    step(
+        "linux-life",
+        "clocks, pauses, restarts and a panic of Linux domains",
+        linux::linux_life,
     ),
     step(
         "linux-ticks",

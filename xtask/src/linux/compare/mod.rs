@@ -64,7 +64,7 @@ pub(crate) struct Options {
 
 /// Boots both, prints figures and differences; fails when the goal is missed or a difference is not explained.
 pub(crate) fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
-    packages::ensure(workspace, packages::RUN)?;
+    packages::ensure(workspace, &[packages::RUN])?;
     let kernel = kernel::ensure(workspace, Flavour::Usual)?;
     // Xen's tools unpack a packed one before the guest sees it.
     let ramdisk = Initramfs::with_busybox(workspace)?.write_plain(workspace, "compare")?;

@@ -5,11 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use elf::ElfBytes;
-use elf::abi::DT_NEEDED;
-use elf::endian::LittleEndian;
 
 use super::archive::Archive;
+use crate::setup::libraries;
 
 /// Programs, as the packages place them.
 const PROGRAMS: &[&str] = &[
@@ -30,15 +28,6 @@ const PROGRAMS: &[&str] = &[
 
 /// Libraries that are opened by name while a program runs.
 const OPENED: &[&str] = &["libgcc_s.so.1"];
-
-/// Where packages place libraries; the loader looks there by itself.
-const LIBRARIES: &[&str] = &["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"];
-
-/// The loader, which every program names by this path.
-const LOADER: (&str, &str) = (
-    "lib64/ld-linux-x86-64.so.2",
-    "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
-);
 
 /// The kernel's modules, in the order in which they can be loaded.
 const MODULES: &[&str] = &[
@@ -75,57 +64,19 @@ pub(super) fn write(archive: &mut Archive, tools: &Path, linux: &Path) -> Result
     wanted.insert("ld-linux-x86-64.so.2".to_owned());
     for program in PROGRAMS {
         let bytes = read(&tools.join(program))?;
-        wanted.extend(needed(&bytes, program)?);
+        wanted.extend(libraries::needed(&bytes, program)?);
         archive.file(program, &bytes)?;
     }
-    archive.link(LOADER.0, LOADER.1)?;
-    libraries(archive, tools, wanted)?;
+    archive.link(libraries::LOADER.0, libraries::LOADER.1)?;
+    for (place, bytes) in libraries::closure(tools, wanted)? {
+        archive.file(&place, &bytes)?;
+    }
     let drivers = drivers(linux)?;
     for (number, module) in MODULES.iter().enumerate() {
         let bytes = read(&drivers.join(format!("{module}.ko")))?;
         archive.file(&format!("modules/{number}.ko"), &bytes)?;
     }
     Ok(())
-}
-
-/// Adds libraries, and those that they name in turn.
-fn libraries(archive: &mut Archive, tools: &Path, mut wanted: BTreeSet<String>) -> Result<()> {
-    let mut there = BTreeSet::new();
-    while let Some(name) = wanted.pop_first() {
-        if !there.insert(name.clone()) {
-            continue;
-        }
-        let places = LIBRARIES.iter().map(|place| format!("{place}/{name}"));
-        let place = places
-            .into_iter()
-            .find(|place| tools.join(place).exists())
-            .with_context(|| format!("no package of Xen's tools brings {name}"))?;
-        let bytes = read(&tools.join(&place))?;
-        wanted.extend(needed(&bytes, &name)?);
-        archive.file(&place, &bytes)?;
-    }
-    Ok(())
-}
-
-/// The libraries that a program or library names.
-fn needed(bytes: &[u8], name: &str) -> Result<Vec<String>> {
-    let context = || format!("cannot read {name}");
-    let file = ElfBytes::<LittleEndian>::minimal_parse(bytes).with_context(context)?;
-    let Some(dynamic) = file.dynamic().with_context(context)? else {
-        return Ok(Vec::new());
-    };
-    let (_, strings) = file
-        .dynamic_symbol_table()
-        .with_context(context)?
-        .with_context(context)?;
-    dynamic
-        .into_iter()
-        .filter(|entry| entry.d_tag == DT_NEEDED)
-        .map(|entry| {
-            let offset = usize::try_from(entry.d_val()).with_context(context)?;
-            Ok(strings.get(offset).with_context(context)?.to_owned())
-        })
-        .collect()
 }
 
 /// The directory of the kernel's drivers for Xen.

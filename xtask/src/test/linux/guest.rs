@@ -28,8 +28,11 @@ const COMPLAINTS: [&str; 7] = [
 pub(crate) struct Guest {
     name: String,
     kernel: PathBuf,
-    ramdisk: PathBuf,
+    ramdisk: Option<PathBuf>,
     cmdline: String,
+    /// Memory and vCPUs, at first and at most.
+    memory: (&'static str, &'static str),
+    vcpus: (&'static str, &'static str),
 }
 
 impl Guest {
@@ -37,8 +40,29 @@ impl Guest {
         Self {
             name: name.to_owned(),
             kernel: kernel.to_path_buf(),
-            ramdisk: ramdisk.to_path_buf(),
+            ramdisk: Some(ramdisk.to_path_buf()),
             cmdline: "console=hvc0".to_owned(),
+            memory: ("256MiB", "512MiB"),
+            vcpus: ("2", "4"),
+        }
+    }
+
+    /// The same with a kernel that has all that it needs inside.
+    pub(crate) fn with_all_inside(self, kernel: PathBuf) -> Self {
+        Self {
+            kernel,
+            ramdisk: None,
+            cmdline: String::new(),
+            ..self
+        }
+    }
+
+    /// The same with as little as serves, so that several fit.
+    pub(crate) fn small(self) -> Self {
+        Self {
+            memory: ("160MiB", "256MiB"),
+            vcpus: ("1", "2"),
+            ..self
         }
     }
 
@@ -52,8 +76,8 @@ impl Guest {
         self
     }
 
-    /// Creates it with 256 MiB that may become 512, and two vCPUs that may become four, and waits for its shell; returns
-    /// what it printed on the way.
+    /// Creates it, usually with 256 MiB that may become 512, and two vCPUs that may become four, and waits for its shell;
+    /// returns what it printed on the way.
     pub(crate) fn boot(&self, bench: &Bench<'_, '_>) -> Result<Vec<String>> {
         let started = Instant::now();
         let lines = self.boot_until(bench, SHELL, BOOT)?;
@@ -73,16 +97,18 @@ impl Guest {
         words: &str,
         limit: Duration,
     ) -> Result<Vec<String>> {
-        let (kernel, ramdisk) = (
-            self.kernel.to_string_lossy(),
-            self.ramdisk.to_string_lossy(),
-        );
+        let kernel = self.kernel.to_string_lossy();
+        let ramdisk = self.ramdisk.as_ref().map(|path| path.to_string_lossy());
         #[rustfmt::skip]
-        bench.client().json(&[
-            "create", "--name", &self.name, "--kernel", &kernel, "--ramdisk", &ramdisk,
-            "--memory", "256MiB", "--max-memory", "512MiB", "--vcpus", "2", "--max-vcpus", "4",
-            "--cmdline", &self.cmdline, "--paused",
-        ])?;
+        let mut call = vec![
+            "create", "--name", &self.name, "--kernel", &kernel,
+            "--memory", self.memory.0, "--max-memory", self.memory.1, "--vcpus", self.vcpus.0,
+            "--max-vcpus", self.vcpus.1, "--cmdline", &self.cmdline, "--paused",
+        ];
+        if let Some(ramdisk) = &ramdisk {
+            call.extend(["--ramdisk", ramdisk]);
+        }
+        bench.client().json(&call)?;
         self.talk(bench, |console| {
             bench.client().json(&["unpause", &self.name])?;
             console.await_words(words, limit)
