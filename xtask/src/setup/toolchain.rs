@@ -83,10 +83,10 @@ impl Toolchain {
         Ok(match self {
             Self::Installed => call,
             Self::Sources => call.args(BUILD_STD),
+            // By the environment, as the probe names a directory of its own.
             Self::Debian => call
                 .args(BUILD_STD)
-                .arg("--target-dir")
-                .arg(self.target_directory(workspace)),
+                .env("CARGO_TARGET_DIR", self.target_directory(workspace)),
         })
     }
 
