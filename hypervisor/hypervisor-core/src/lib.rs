@@ -59,6 +59,7 @@ pub mod paging;
 pub mod peers;
 mod physdev;
 pub mod sched;
+pub mod speculation;
 mod standstill;
 pub mod sync;
 pub mod time;
