@@ -2,7 +2,7 @@
 
 use crate::boot::smp;
 use crate::cpu::percpu::{self, local};
-use crate::cpu::{apic, context, idt, msr, own_root, tlb};
+use crate::cpu::{apic, context, idt, msr, own_root, speculation, tlb};
 use crate::mem::layout::CpuArea;
 use crate::mem::{guest_access, pool};
 use crate::{msix, pci, power, tsc, uart};
@@ -211,6 +211,10 @@ impl Machine for Hardware {
 
     fn load_user_gs(&self, selector: u16) {
         context::load_user_gs(selector);
+    }
+
+    fn separate_domains(&self) {
+        speculation::separate_domains();
     }
 
     fn set_tsc_aux(&self, value: u32) {

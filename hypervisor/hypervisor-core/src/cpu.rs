@@ -45,6 +45,8 @@ pub struct Cpu<M: Machine> {
     pub(crate) current: Option<Current>,
     /// When the scheduler wants to be asked again.
     pub(crate) until: Option<Nanos>,
+    /// Serial number of the domain that ran here last.
+    last: u64,
     machine: PhantomData<fn() -> M>,
 }
 
@@ -56,6 +58,7 @@ impl<M: Machine> Cpu<M> {
             id,
             current: None,
             until: None,
+            last: 0,
             machine: PhantomData,
         }
     }

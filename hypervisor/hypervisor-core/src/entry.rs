@@ -1,5 +1,7 @@
 //! What brings a CPU into the hypervisor, and what it is told to do when the hypervisor is done.
 
+use crate::vcpu::context::is_canonical;
+
 /// Why this CPU entered the hypervisor. The registers are in the running vCPU's state already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -60,4 +62,45 @@ pub enum ExitPath {
     Iret,
     /// RCX and R11 are free, RIP is canonical, selectors are flat: `sysretq`.
     Sysret,
+}
+
+impl ExitPath {
+    /// Whether the exit is really made by `sysretq`: it was asked for, and RIP is canonical. Intel's CPUs load RIP with the
+    /// hypervisor's rights and fault there in ring 0, on the guest's stack, if it is not (XSA-7). Whoever leaves asks last, of
+    /// the value that is loaded.
+    #[must_use]
+    #[inline]
+    pub const fn is_by_sysret(self, rip: u64) -> bool {
+        matches!(self, Self::Sysret) && is_canonical(rip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysret_never_loads_an_address_that_is_not_canonical() {
+        let edges = [
+            (0, true),
+            (0x7fff_ffff_efff, true),
+            (0x7fff_ffff_ffff, true),
+            // Behind a `syscall` that ends the lower half.
+            (0x8000_0000_0000, false),
+            (0x8000_0000_0001, false),
+            (0x0000_ffff_ffff_ffff, false),
+            (0x7fff_ffff_ffff_ffff, false),
+            (0x8000_0000_0000_0000, false),
+            (0xffff_7fff_ffff_ffff, false),
+            (0xffff_8000_0000_0000, true),
+            (u64::MAX, true),
+        ];
+        for (rip, canonical) in edges {
+            assert_eq!(ExitPath::Sysret.is_by_sysret(rip), canonical, "{rip:#x}");
+            assert!(!ExitPath::Iret.is_by_sysret(rip));
+        }
+        for bit in 47..64 {
+            assert!(!ExitPath::Sysret.is_by_sysret(1 << bit), "bit {bit}");
+        }
+    }
 }

@@ -213,6 +213,9 @@ pub trait Machine: Sync + Sized + 'static {
     /// Loads the user's GS: the selector register, and the descriptor's base as the inactive base. A selector that cannot be
     /// loaded becomes null with base 0. The active base stays.
     fn load_user_gs(&self, selector: u16);
+    /// Another domain than the last one runs on this CPU from now on: keeps what either's code has left in predictors and
+    /// caches from the other, as far as the machine's plan goes.
+    fn separate_domains(&self);
     /// Writes TSC_AUX.
     fn set_tsc_aux(&self, value: u32);
 

@@ -6,6 +6,7 @@
 use crate::mem::layout::MAX_CPUS;
 use core::str::FromStr;
 use hypervisor_core::ids::Nanos;
+use hypervisor_core::speculation;
 use log::LevelFilter;
 
 const NANOS_PER_MILLISECOND: u64 = 1_000_000;
@@ -25,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) max_cpus: usize,
     /// Length of a scheduler's slice in milliseconds.
     pub(crate) slice_ms: u32,
+    /// What is done against speculation.
+    pub(crate) speculation: speculation::Mode,
 }
 
 impl Default for Options {
@@ -36,6 +39,7 @@ impl Default for Options {
             dom0_vcpus: 1,
             max_cpus: MAX_CPUS,
             slice_ms: 5,
+            speculation: speculation::Mode::Default,
         }
     }
 }
@@ -67,6 +71,14 @@ impl Options {
             "dom0_max_vcpus" => self.dom0_vcpus = number(value, 1, 64)?,
             "maxcpus" => self.max_cpus = number(value, 1, MAX_CPUS)?,
             "sched_slice" => self.slice_ms = number(value, 1, 100)?,
+            "spec-ctrl" => {
+                self.speculation = match value {
+                    "off" => speculation::Mode::Off,
+                    "default" => speculation::Mode::Default,
+                    "max" => speculation::Mode::Max,
+                    _ => return None,
+                }
+            }
             _ => return None,
         }
         Some(())

@@ -5,7 +5,7 @@ use crate::boot::information::{self, BootInformation};
 use crate::boot::inventory::{self, Inventory};
 use crate::boot::memory_map::{FreeMemory, PhysRange};
 use crate::boot::smp;
-use crate::cpu::{apic, features, gdt, idt, msr, own_root, percpu, tlb};
+use crate::cpu::{apic, features, gdt, idt, msr, own_root, percpu, speculation, tlb};
 use crate::entry::{frame, probe};
 use crate::machine::Hardware;
 use crate::mem::layout::{self, LARGE_PAGE, PAGE};
@@ -64,6 +64,8 @@ extern "sysv64" fn boot_main(magic: u64, information: u64) -> ! {
     };
     let options = read_options(&information);
     features::detect();
+    // SAFETY: only this CPU runs, and the boot tables are loaded.
+    unsafe { speculation::decide(options.speculation) };
     features::enable_no_execute();
     features::configure(features::get().without_smap());
 
@@ -229,6 +231,7 @@ fn configure_cpu() {
     gdt::load(local);
     idt::load();
     msr::configure(local.index(), features::get());
+    speculation::configure();
     apic::configure(local.index());
 }
 
@@ -242,6 +245,7 @@ fn decide_smap(tables: &OwnTables, free: &mut FreeMemory) {
         features::configure(features::get());
     }
     log::info!("{}", features::get());
+    speculation::report();
 }
 
 /// Gives the heap its memory: the records of all frames, room for the domains that so much memory can hold, and what

@@ -9,4 +9,5 @@ pub(crate) mod idt;
 pub(crate) mod msr;
 pub(crate) mod own_root;
 pub(crate) mod percpu;
+pub(crate) mod speculation;
 pub(crate) mod tlb;

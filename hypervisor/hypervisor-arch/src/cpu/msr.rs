@@ -79,3 +79,24 @@ pub(crate) fn read_safely(register: u32) -> Option<u64> {
     }
     (failed == 0).then(|| u64::from(high) << 32 | u64::from(low))
 }
+
+/// Writes a register of which CPUID says that it exists; false if the CPU refuses nevertheless.
+pub(crate) fn write_safely(register: u32, value: u64) -> bool {
+    let failed: u32;
+    // SAFETY: called for registers that steer speculation only; a fault goes on at label 3.
+    unsafe {
+        asm!(
+            "2: wrmsr",
+            "jmp 4f",
+            "3: mov {failed:e}, 1",
+            "4:",
+            fixup!("2b", "3b"),
+            failed = inout(reg) 0_u32 => failed,
+            in("ecx") register,
+            in("eax") value as u32,
+            in("edx") (value >> 32) as u32,
+            options(nostack),
+        );
+    }
+    failed == 0
+}

@@ -3,8 +3,11 @@
 #
 # IRET reads its frame from the host stack, not from the vCPU's registers: if it faults, the CPU pushes below that
 # frame, and the registers stay whole for the guest to see.
+#
+# On a CPU whose buffers keep remains, boot puts jumps to the two ends at the foot over the two that stand here, so that
+# other CPUs pay nothing (cpu/speculation.rs).
 
-.globl exit_to_guest, exit_iret
+.globl exit_to_guest, exit_iret, exit_sysretq, exit_iret_cleared, exit_iret_last, exit_sysretq_cleared
 .type exit_to_guest, @function
 exit_to_guest:
     mov     rdi, rax
@@ -32,6 +35,7 @@ exit_to_guest:
     mov     rdi, [rdi + {frame_rdi}]
 exit_iret:
     iretq
+    .fill 3, 1, 0xcc                    # room for a jump
 
 # RIP has been checked to be canonical: SYSRET faults in ring 0 otherwise.
 exit_sysret:
@@ -51,4 +55,16 @@ exit_sysret:
     mov     rsi, [rdi + {frame_rsi}]
     mov     rsp, [rdi + {frame_rsp}]
     mov     rdi, [rdi + {frame_rdi}]
+exit_sysretq:
     sysretq
+    .fill 2, 1, 0xcc
+
+exit_iret_cleared:
+    verw    word ptr [rip + exit_selector]
+exit_iret_last:
+    iretq
+exit_sysretq_cleared:
+    verw    word ptr [rip + exit_selector]
+    sysretq
+exit_selector:
+    .word   {user_data}

@@ -6,9 +6,13 @@ use crate::entry::{from_guest, from_host};
 use crate::mem::layout::CpuArea;
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
+use core::sync::atomic::AtomicU32;
 use hypervisor_core::entry::Entry;
 pub(crate) use hypervisor_core::vcpu::context::Registers;
 pub(crate) use hypervisor_core::vcpu::state::VcpuState;
+
+/// What SPEC_CTRL is set to at each entry, on CPUs that need it there.
+pub(crate) static SPEC_CTRL: AtomicU32 = AtomicU32::new(0);
 
 /// "Vector" of `syscall`, beyond the vectors of the CPU.
 pub(crate) const SYSCALL: u32 = 0x100;
@@ -54,6 +58,7 @@ global_asm!(
     frame_cs = const offset_of!(Registers, cs),
     frame_error = const offset_of!(Registers, error_and_vector),
     host_stack = const HOST_STACK,
+    spec_ctrl = sym SPEC_CTRL,
     on_guest = sym from_guest::on_guest,
     on_syscall = sym from_guest::on_syscall,
     on_version = sym from_guest::on_version,
@@ -95,6 +100,7 @@ global_asm!(
     frame_rdx = const offset_of!(Registers, rdx),
     frame_rsi = const offset_of!(Registers, rsi),
     frame_rdi = const offset_of!(Registers, rdi),
+    user_data = const gdt::USER_DATA,
 );
 
 /// The vector and error code that the entry code left in a frame.
@@ -127,6 +133,7 @@ unsafe extern "C" {
     static guest_entry: u8;
     static syscall_entry: u8;
     static exit_iret: u8;
+    static exit_iret_last: u8;
 }
 
 /// Where the stub page goes on: behind `syscall`, and behind the others.
@@ -137,9 +144,11 @@ pub(crate) fn entry_addresses() -> [u64; 2] {
     ]
 }
 
-/// The one instruction at which a fault in ring 0 is the guest's.
-pub(crate) fn exit_iret_address() -> u64 {
-    (&raw const exit_iret).addr() as u64
+/// Whether a fault in ring 0 is the guest's: only that of the exit by IRET is, in its two forms.
+pub(crate) fn is_exit_iret(address: u64) -> bool {
+    [&raw const exit_iret, &raw const exit_iret_last]
+        .iter()
+        .any(|exit| exit.addr() as u64 == address)
 }
 
 /// Leaves boot: begins the host stack anew with the entry in `CpuLocal::again`.

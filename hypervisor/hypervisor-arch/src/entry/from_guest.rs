@@ -7,7 +7,6 @@ use crate::entry::{idle, probe};
 use crate::tsc;
 use core::arch::asm;
 use hypervisor_core::entry::{Entry, ExitPath, Interrupt, Next};
-use hypervisor_core::vcpu::context::is_canonical;
 use x86_64::registers::control::Cr2;
 
 const DEBUG: u32 = 1;
@@ -60,7 +59,7 @@ pub(super) extern "sysv64" fn on_version() -> Answer {
     let local = percpu::local();
     forbid_guest_access();
     let policy = local.policy().expect("guests run after boot");
-    if !can_sysret(saved(local)) {
+    if !may_sysret(ExitPath::Sysret, saved(local)) {
         return Answer { value: 0, done: 0 };
     }
     let answer = policy.version();
@@ -136,7 +135,7 @@ fn resume(local: &CpuLocal, path: ExitPath) -> Exit {
     let registers = saved(local);
     Exit {
         registers,
-        sysret: u64::from(path == ExitPath::Sysret && can_sysret(registers)),
+        sysret: u64::from(may_sysret(path, registers)),
     }
 }
 
@@ -145,10 +144,10 @@ fn saved(local: &CpuLocal) -> *const Registers {
     (local.frame_end.get() - size_of::<Registers>() as u64) as *const Registers
 }
 
-/// Whether SYSRET would not fault.
-fn can_sysret(registers: *const Registers) -> bool {
+/// Whether the exit is by SYSRET: where it is asked for and would not fault.
+fn may_sysret(path: ExitPath, registers: *const Registers) -> bool {
     // SAFETY: `switch_in` has set this to the registers of the vCPU that runs here.
-    is_canonical(unsafe { (*registers).rip })
+    path.is_by_sysret(unsafe { (*registers).rip })
 }
 
 /// Acknowledges an interrupt that came in guest mode; `None` if the policy need not know.

@@ -28,7 +28,7 @@ pub(super) extern "sysv64" fn on_host(registers: &mut Registers) -> u64 {
         return 0;
     }
     let local = percpu::local();
-    if registers.rip == frame::exit_iret_address() {
+    if frame::is_exit_iret(registers.rip) {
         let cr2 = if vector == PAGE_FAULT {
             Cr2::read_raw()
         } else {

@@ -82,6 +82,8 @@ guest_entry:
     mov     rdi, rsp
     mov     rsp, [rsp + {host_stack}]
     xor     ebp, ebp
+.globl call_on_guest
+call_on_guest:
     call    {on_guest}
     # rax = registers of the vCPU to run, rdx = 1 for SYSRET
     jmp     exit_to_guest
@@ -98,6 +100,8 @@ syscall_entry:
 2:  save_what_calls_keep
     mov     rsp, [rsp + {host_stack}]
     xor     ebp, ebp
+.globl call_on_syscall
+call_on_syscall:
     call    {on_syscall}
     jmp     exit_to_guest
 
@@ -107,6 +111,8 @@ syscall_entry:
     mov     rsp, [rdi + {host_stack} - {frame_r11}]
     push    rdi
     push    rdi
+.globl call_on_version
+call_on_version:
     call    {on_version}
     pop     rdi                         # the registers from r11 on
     test    edx, edx
@@ -121,7 +127,10 @@ syscall_entry:
     mov     rsi, [rdi + {frame_rsi} - {frame_r11}]
     mov     rsp, [rdi + {frame_rsp} - {frame_r11}]
     mov     rdi, [rdi + {frame_rdi} - {frame_r11}]
+.globl version_sysretq
+version_sysretq:
     sysretq
+    .fill 2, 1, 0xcc                    # room for a jump, see exit.s
 6:  mov     rsp, rdi
     jmp     2b
 
@@ -152,9 +161,27 @@ trap_on_own_stack:
     save_registers
     mov     rdi, rsp
     sub     rsp, 8
+.globl call_on_own_stack
+call_on_own_stack:
     call    {on_own_stack}
     add     rsp, 8
     test    rax, rax
     jnz     enter_again
     restore_registers
     iretq
+
+# The same four calls on CPUs where IBRS counts only when it is written after the guest: boot turns the calls above to
+# these. All registers but rdi are free.
+.macro restricted name, target
+.globl \name
+\name:
+    mov     ecx, 0x48                           # SPEC_CTRL
+    mov     eax, dword ptr [rip + {spec_ctrl}]
+    xor     edx, edx
+    wrmsr
+    jmp     \target
+.endm
+restricted on_guest_restricted, {on_guest}
+restricted on_syscall_restricted, {on_syscall}
+restricted on_version_restricted, {on_version}
+restricted on_own_stack_restricted, {on_own_stack}

@@ -83,6 +83,10 @@ impl<M: Machine> Cpu<M> {
             return false;
         }
         descriptor::show_window(ram, &vcpu.memory, None);
+        if domain.serial() != self.last {
+            machine.separate_domains();
+            self.last = domain.serial();
+        }
         machine.switch_in(&mut state);
         vcpu.set_running(Some(self.id));
         clock::refresh(hv, vcpu, now);

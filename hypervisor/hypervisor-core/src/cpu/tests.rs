@@ -398,3 +398,12 @@ fn the_short_way_to_the_version_answers_as_the_long_one_or_not_at_all() {
         "another CPU asks for something"
     );
 }
+
+#[test]
+fn a_cpu_separates_domains_once_for_each_change() {
+    let mut bench = Bench::new();
+    let separations = |bench: &Bench| bench.hv.machine().with_cpu(0, |cpu| cpu.separations);
+    let before = separations(&bench);
+    bench.result(number::SCHED_OP, [0, 0, 0]);
+    assert_eq!((before, separations(&bench)), (1, 1));
+}

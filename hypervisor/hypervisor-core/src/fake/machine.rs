@@ -288,6 +288,10 @@ impl Machine for FakeMachine {
         self.set_guest_base(GuestBase::GsInactive, 0);
     }
 
+    fn separate_domains(&self) {
+        self.with_cpu(self.cpu_id().get(), |cpu| cpu.separations += 1);
+    }
+
     fn set_tsc_aux(&self, value: u32) {
         self.with_cpu(self.cpu_id().get(), |cpu| cpu.tsc_aux = value);
     }

@@ -77,6 +77,8 @@ pub struct FakeCpu {
     pub task_switched: bool,
     /// TSC_AUX.
     pub tsc_aux: u32,
+    /// How often another domain began here.
+    pub separations: u32,
     /// Debug registers, as loaded last.
     pub debug: Option<DebugRegisters>,
     /// CR4 bits and XCR0, as loaded last.

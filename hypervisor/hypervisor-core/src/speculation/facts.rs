@@ -152,7 +152,8 @@ impl Facts {
                 [0; 4]
             }
         };
-        let vendor = match [b, d, c].map(u32::to_le_bytes).concat().as_slice() {
+        // Nothing is allocated: boot asks before there is a heap.
+        let vendor = match [b, d, c].map(u32::to_le_bytes).as_flattened() {
             b"GenuineIntel" => Vendor::Intel,
             b"AuthenticAMD" | b"HygonGenuine" => Vendor::Amd,
             _ => Vendor::Other,
