@@ -44,7 +44,7 @@ macro_rules! for_each_mmuext_operation {
             16 clear_page(mfn: RawMfn) since 1 by any;
             /// Copies a frame. Errors: as 16, of the source first.
             17 copy_page(destination: RawMfn, source: RawMfn) since 1 by any;
-            /// As 12.
+            /// As 12, for all CPUs. Errors: `EINVAL` without devices.
             18 flush_cache_global() since 1 by any;
             /// Refused: there are no large pages. Errors: `EOPNOTSUPP`.
             19 mark_super(mfn: RawMfn) since 1 by any;

@@ -30,12 +30,7 @@ pub(super) fn copy<M: Machine, W: World>(
     request: &mut GrantCopy,
     held: &mut Held<'_, 0>,
 ) {
-    let result = if request.len == 0 {
-        Ok(())
-    } else {
-        try_copy(call, request, held)
-    };
-    request.status = number_of(result);
+    request.status = number_of(try_copy(call, request, held));
 }
 
 fn try_copy<M: Machine, W: World>(

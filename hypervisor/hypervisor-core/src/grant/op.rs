@@ -67,24 +67,41 @@ pub fn grant_table_op<M: Machine, W: World>(
         GNTTABOP_COPY => each(call, array, count, |request: &mut GrantCopy| {
             copy::copy(call, request, held);
         }),
-        GNTTABOP_SETUP_TABLE => single(call, array, count, |request: &mut SetupTable| {
-            query::setup_table(call, request, held);
-            Ok(())
-        }),
-        GNTTABOP_QUERY_SIZE => single(call, array, count, |request: &mut QuerySize| {
+        GNTTABOP_SETUP_TABLE => single(
+            call,
+            array,
+            count,
+            Tell::Done,
+            |request: &mut SetupTable| {
+                if !is_guest(request.frame_list.address()) {
+                    return Err(Errno::EFAULT);
+                }
+                query::setup_table(call, request, held);
+                Ok(())
+            },
+        ),
+        GNTTABOP_QUERY_SIZE => single(call, array, count, Tell::Done, |request: &mut QuerySize| {
             query::query_size(call, request, held);
             Ok(())
         }),
-        GNTTABOP_SET_VERSION => single(call, array, count, query::set_version),
-        GNTTABOP_GET_VERSION => single(call, array, count, |request: &mut GetVersion| {
-            query::get_version(call, request, held)
-        }),
-        GNTTABOP_GET_STATUS_FRAMES => {
-            single(call, array, count, |request: &mut GetStatusFrames| {
+        GNTTABOP_SET_VERSION => single(call, array, count, Tell::Always, query::set_version),
+        GNTTABOP_GET_VERSION => single(
+            call,
+            array,
+            count,
+            Tell::Done,
+            |request: &mut GetVersion| query::get_version(call, request, held),
+        ),
+        GNTTABOP_GET_STATUS_FRAMES => single(
+            call,
+            array,
+            count,
+            Tell::Done,
+            |request: &mut GetStatusFrames| {
                 query::get_status_frames(request);
                 Ok(())
-            })
-        }
+            },
+        ),
         GNTTABOP_TRANSFER => GrantOutcome::Refused(Errno::EOPNOTSUPP),
         _ => GrantOutcome::Refused(Errno::ENOSYS),
     }
@@ -118,11 +135,21 @@ fn each<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
     GrantOutcome::Done
 }
 
-/// Runs the one request of an operation on a whole table; it is written back whatever comes out.
+/// When a request is written back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tell {
+    /// When it was carried out.
+    Done,
+    /// Whatever came out.
+    Always,
+}
+
+/// Runs the one request of an operation on a whole table.
 fn single<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
     call: GrantCall<'_, M, W>,
     at: u64,
     count: u32,
+    tell: Tell,
     run: impl FnOnce(&mut T) -> Result<(), Errno>,
 ) -> GrantOutcome {
     if count != 1 {
@@ -133,6 +160,9 @@ fn single<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
         Err(error) => return error.into(),
     };
     let result = run(&mut request);
+    if result.is_err() && tell == Tell::Done {
+        return result.into();
+    }
     match call.guest().write(at, &request) {
         Ok(()) => result.into(),
         Err(error) => error.into(),

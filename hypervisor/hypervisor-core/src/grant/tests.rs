@@ -378,7 +378,8 @@ fn a_copy_moves_bytes_between_a_grant_and_an_own_frame() {
     assert_eq!(copy(grant, frame, 8, 0), GNTST_PERMISSION_DENIED);
     let foreign = side(granter.page.get(), SELF, 0);
     assert_eq!(copy(foreign, frame, 8, 0), GNTST_BAD_PAGE);
-    assert_eq!(copy(foreign, frame, 0, 0), GNTST_OKAY);
+    assert_eq!(copy(foreign, frame, 0, 0), GNTST_BAD_PAGE);
+    assert_eq!(copy(grant, frame, 0, GNTCOPY_SOURCE_GREF), GNTST_OKAY);
     let unused = GTF_PERMIT_ACCESS | GTF_READONLY;
     assert_eq!(bench.flags(&granter, 9), unused);
     assert_eq!((bench.count(granter.page), bench.count(own)), (1, 1));

@@ -120,8 +120,9 @@ fn own_only<M: Machine, W: World, const TOP: u8>(
         MMUEXT_INVLPG_LOCAL => call.flush_guest_page(call.here(), op.arg1),
         MMUEXT_INVLPG_MULTI => call.flush_guest_page(multi()?, op.arg1),
         MMUEXT_INVLPG_ALL => call.flush_guest_page(call.everywhere(), op.arg1),
-        MMUEXT_FLUSH_CACHE | MMUEXT_FLUSH_CACHE_GLOBAL if !call.domain.has_devices() => {
-            return Err(PagingError::NoDevices);
+        MMUEXT_FLUSH_CACHE if !call.domain.has_devices() => return Err(PagingError::NoDevices),
+        MMUEXT_FLUSH_CACHE_GLOBAL if !call.domain.has_devices() => {
+            return Err(PagingError::Argument);
         }
         // All RAM is mapped write-back and devices snoop: there is nothing that writing back would change.
         MMUEXT_FLUSH_CACHE | MMUEXT_FLUSH_CACHE_GLOBAL => {}

@@ -9,6 +9,7 @@ use crate::caller::{Caller, is_guest_range};
 use crate::dispatch::{Arguments, argument};
 use crate::domain::life::ShutdownReason;
 use crate::domain::stop;
+use crate::event::{self, Virq};
 use crate::ids::Nanos;
 use crate::machine::Machine;
 use crate::operations::operations;
@@ -194,11 +195,20 @@ fn set_singleshot_timer<M: Machine>(
 ) -> Result<(), Errno> {
     own(caller, vcpu)?;
     let wanted = caller.copy_in(from.0)?;
-    // A time that has passed fires at once, whatever the flags say.
-    timer::arm(
-        caller,
-        AlarmKind::OneShot,
-        Nanos::new(wanted.timeout_abs_ns),
+    let at = Nanos::new(wanted.timeout_abs_ns);
+    if at > caller.now() {
+        timer::arm(caller, AlarmKind::OneShot, at);
+        return Ok(());
+    }
+    // A time that has passed fires before the call returns, whatever the flags say.
+    timer::cancel(caller, AlarmKind::OneShot);
+    event::send_virq(
+        caller.hv,
+        caller.domain,
+        caller.vcpu.id(),
+        Virq::Timer,
+        &mut caller.effects,
+        &mut caller.held,
     );
     Ok(())
 }
