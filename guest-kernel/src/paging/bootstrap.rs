@@ -62,7 +62,7 @@ pub(crate) fn init(boot: &Boot) -> Result<(), PagingError> {
     let [_, _, _, edx] = cpuid(EXTENDED_FEATURES, 0);
     HAS_NO_EXECUTE.store(edx & NX_BIT != 0, Ordering::Relaxed);
 
-    let plan = Plan::new(boot.raw(), boot.ramdisk())?;
+    let plan = Plan::new(boot.start_info(), boot.ramdisk())?;
     unmap_loader_pages(plan.behind_loader_tables..)?;
     plan.fill_tables()?;
     plan.hang_in()?;
@@ -72,7 +72,7 @@ pub(crate) fn init(boot: &Boot) -> Result<(), PagingError> {
     plan.give_to_heap();
     area::init();
 
-    let page = Mfn(boot.raw().shared_info >> 12);
+    let page = Mfn(boot.start_info().shared_info >> 12);
     let mapping = Mapping::new(&[page], Access::ReadWrite)?;
     let pointer = core::ptr::with_exposed_provenance::<shared::SharedInfo>(mapping.address());
     core::mem::forget(mapping);

@@ -91,7 +91,9 @@ impl Boot {
         Some((Pfn(start), length))
     }
 
-    pub(crate) fn raw(&self) -> &StartInfo {
+    /// The structure itself.
+    #[must_use]
+    pub fn start_info(&self) -> &StartInfo {
         &self.info
     }
 }

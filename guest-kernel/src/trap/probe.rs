@@ -50,6 +50,9 @@ pub fn probe(function: extern "C" fn(u64), argument: u64) -> Result<(), Fault> {
     }
 }
 
+/// RFLAGS.TF.
+const TRAP_FLAG: u64 = 1 << 8;
+
 /// Sends an exception to the probe that waits for it on this vCPU; false if there is none.
 pub(super) fn recover(frame: &mut TrapFrame, fault: Fault) -> bool {
     let slot = SLOTS.here();
@@ -62,5 +65,7 @@ pub(super) fn recover(frame: &mut TrapFrame, fault: Fault) -> bool {
     unsafe { *slot.fault.get() = Some(fault) };
     frame.rip = (trap_probe_failed as *const ()).addr().to_register_word();
     frame.rsp = stack;
+    // A single step ends with the code that asked for it.
+    frame.rflags &= !TRAP_FLAG;
     true
 }
