@@ -9,6 +9,7 @@
 mod bench;
 mod build;
 mod child;
+mod conformance;
 mod doctor;
 mod iso;
 mod linux;
@@ -53,6 +54,8 @@ enum Command {
     CompareBoot(linux::compare::Options),
     /// Keep a Linux domain busy for a while and change its memory and vCPUs under it.
     Soak(test::linux::soak::Options),
+    /// Run the conformance suite here and on Debian's Xen, and compare the answers.
+    Conformance(conformance::Options),
     /// Tell what was found on this machine and what is missing.
     Doctor,
 }
@@ -82,6 +85,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode> {
         Command::Iso(options) => iso::run(&workspace, &options),
         Command::CompareBoot(options) => linux::compare::run(&workspace, options),
         Command::Soak(options) => test::linux::soak::run(&workspace, options),
+        Command::Conformance(options) => conformance::run(&workspace, &options),
         Command::Doctor => doctor::run(&workspace),
     }
 }

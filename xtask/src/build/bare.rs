@@ -17,6 +17,7 @@ use crate::workspace::Workspace;
 pub(crate) struct Images {
     directory: PathBuf,
     kernels: Vec<String>,
+    conformance: Vec<String>,
 }
 
 impl Images {
@@ -33,6 +34,11 @@ impl Images {
     /// One of the guest kernels.
     pub(crate) fn kernel(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// The names of the conformance suite's kernels.
+    pub(crate) fn conformance(&self) -> &[String] {
+        &self.conformance
     }
 
     /// The names of all guest kernels.
@@ -55,17 +61,19 @@ pub(crate) fn call(workspace: &Workspace, toolchain: Toolchain, subcommand: &str
 pub(crate) fn build(workspace: &Workspace, toolchain: Toolchain) -> Result<Images> {
     println!("build: hypervisor, dom0 and guest kernels");
     call(workspace, toolchain, "build")?.logged(&workspace.log("build-bare")?)?;
+    let metadata = Metadata::read(workspace)?;
     let images = Images {
         directory: toolchain
             .target_directory(workspace)
             .join(TARGET)
             .join("release"),
-        kernels: Metadata::read(workspace)?.binaries("guest-kernels"),
+        kernels: metadata.binaries("guest-kernels"),
+        conformance: metadata.binaries("guest-conformance"),
     };
     for image in [images.hypervisor(), images.dom0()] {
         require(&image)?;
     }
-    for kernel in images.kernels() {
+    for kernel in images.kernels().iter().chain(images.conformance()) {
         require(&images.kernel(kernel))?;
     }
     symbols::fill(&images.hypervisor())?;

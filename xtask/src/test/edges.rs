@@ -16,6 +16,7 @@ const PICTURE: &[(&str, &[&str])] = &[
     ("paravane", &["hypervisor-core"]),
     ("guest-kernel", &["hypercall-abi"]),
     ("guest-kernels", &["guest-kernel"]),
+    ("guest-conformance", &["guest-kernel"]),
     ("dom0-protocol", &[]),
     (
         "dom0-services",

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::build::bare::Images;
+use crate::conformance;
 use crate::peer::xen;
 use crate::peer::xen_linux::XenLinux;
 use crate::peer::xen_linux::guest::Guest;
@@ -122,6 +123,24 @@ pub(crate) fn oracle_domain(suite: &mut Suite<'_>) -> Result<()> {
                 outcome.script().join("\n")
             ),
         ),
+    }
+    Ok(())
+}
+
+/// The conformance suite, as far as it is short.
+pub(crate) fn conformance(suite: &mut Suite<'_>) -> Result<()> {
+    let images = suite.images()?;
+    let report = conformance::short(suite.workspace(), &images)?;
+    for (name, counts) in report.counts() {
+        if let Some(counts) = counts {
+            suite.pass_many(
+                counts.passed,
+                &format!("answers of {name} are as they must be"),
+            );
+        }
+    }
+    for complaint in report.complaints() {
+        suite.fail("conformance", complaint);
     }
     Ok(())
 }

@@ -123,6 +123,11 @@ const STEPS: &[Step] = &[
         "hot paths stay within their instructions",
         bench::budgets,
     ),
+    step(
+        "conformance",
+        "answers of Paravane and of Xen are as they must be",
+        guest::conformance,
+    ),
     step("matrix", "every kind of machine boots", matrix::matrix),
     step(
         "tour",

@@ -1,0 +1,371 @@
+//! `vcpu_op`: states, first contexts, registered areas, timers' arguments.
+#![no_std]
+#![no_main]
+
+use guest_conformance::errno::{EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, ENXIO};
+use guest_conformance::fixture::{Frame, read};
+use guest_conformance::{
+    HYPERVISOR, NOT_CANONICAL, UNMAPPED, address_of, call, check, finish, prepare, seen, start,
+};
+use guest_kernel::paging::root;
+use guest_kernel::start::Boot;
+use hypercall_abi::number::VCPU_OP;
+
+guest_kernel::entry!(main);
+
+const INITIALISE: u64 = 0;
+const UP: u64 = 1;
+const DOWN: u64 = 2;
+const IS_UP: u64 = 3;
+const RUNSTATE: u64 = 4;
+const RUNSTATE_AREA: u64 = 5;
+const SET_PERIODIC: u64 = 6;
+const STOP_PERIODIC: u64 = 7;
+const SET_SINGLESHOT: u64 = 8;
+const STOP_SINGLESHOT: u64 = 9;
+const VCPU_INFO: u64 = 10;
+const SEND_NMI: u64 = 11;
+const PHYSID: u64 = 12;
+const TIME_AREA: u64 = 13;
+
+/// A vCPU that does not exist.
+const NONE: u64 = 1000;
+/// A frame number that no machine of the tests has RAM at.
+const NO_FRAME: u64 = 0xff_ffff;
+
+fn main(boot: &'static Boot) {
+    start(boot);
+    states();
+    contexts();
+    runstates();
+    timers();
+    infos();
+    others();
+    started();
+    finish()
+}
+
+fn op(command: u64, vcpu: u64, argument: u64) -> i64 {
+    call(VCPU_OP, &[command, vcpu, argument])
+}
+
+fn states() {
+    check("is_up.self", 1, || op(IS_UP, 0, 0));
+    check("is_up.not-started", true, || {
+        op(IS_UP, 1, 0) == 0 && op(IS_UP, 0, 0) == 1
+    });
+    check("is_up.no-such-vcpu", ENOENT, || op(IS_UP, NONE, 0));
+    check("is_up.number-has-32-bits", 1, || op(IS_UP, 1 << 32, 0));
+    check("up.already", true, || {
+        op(UP, 0, 0) == 0 && op(IS_UP, 0, 0) == 1
+    });
+    check("up.never-initialised", EINVAL, || op(UP, 1, 0));
+    check("up.no-such-vcpu", ENOENT, || op(UP, NONE, 0));
+    check("down.not-started", true, || {
+        op(DOWN, 1, 0) == 0 && op(IS_UP, 0, 0) == 1
+    });
+    check("down.no-such-vcpu", ENOENT, || op(DOWN, NONE, 0));
+    check("initialise.no-such-vcpu", ENOENT, || {
+        op(INITIALISE, NONE, 0)
+    });
+    check("initialise.context-fault", [EFAULT; 2], || {
+        [UNMAPPED, HYPERVISOR].map(|address| op(INITIALISE, 1, address))
+    });
+}
+
+/// A first context: 646 words.
+struct Context([u64; 646]);
+
+impl Context {
+    /// One that is fine as far as it goes: kernel mode, this kernel's root, everything else zero.
+    fn new() -> Self {
+        let mut words = [0; 646];
+        words[512 / 8] = 4;
+        words[5000 / 8 + 1] = root().map_or(0, |root| root.0) << 12;
+        words[(520 + 144) / 8] = 0x202;
+        words[(520 + 136) / 8] = 0xe033;
+        words[(520 + 160) / 8] = 0xe02b;
+        Self(words)
+    }
+
+    /// With another value at a byte offset.
+    fn with(mut self, offset: usize, value: u64) -> Self {
+        self.0[offset / 8] = value;
+        self
+    }
+
+    /// Given to vCPU 1, which stays as it is when that is refused.
+    fn give(&self) -> i64 {
+        op(INITIALISE, 1, address_of(&self.0))
+    }
+}
+
+/// Offset of the kernel's root.
+const KERNEL_ROOT: usize = 4984 + 24;
+/// Offset of the user root.
+const USER_ROOT: usize = 4984 + 8;
+
+fn contexts() {
+    check("initialise.self-again", EEXIST, || {
+        op(INITIALISE, 0, address_of(&Context::new().0))
+    });
+    for (name, offset) in [
+        ("initialise.rip-not-canonical", 520 + 128),
+        ("initialise.rsp-not-canonical", 520 + 152),
+        ("initialise.kernel-stack-not-canonical", 4976),
+        ("initialise.fs-base-not-canonical", 5144),
+        ("initialise.kernel-gs-base-not-canonical", 5152),
+        ("initialise.user-gs-base-not-canonical", 5160),
+        ("initialise.event-callback-not-canonical", 5112),
+        ("initialise.failsafe-callback-not-canonical", 5120),
+        ("initialise.syscall-callback-not-canonical", 5128),
+        ("initialise.trap-address-not-canonical", 720 + 6 * 16 + 8),
+    ] {
+        check(name, EINVAL, || {
+            Context::new().with(offset, NOT_CANONICAL).give()
+        });
+    }
+    check("initialise.ldt-too-long", EINVAL, || {
+        Context::new().with(4824, 8193).give()
+    });
+    check("initialise.ldt-unaligned", EINVAL, || {
+        Context::new().with(4824, 1).with(4816, 0x1008).give()
+    });
+    check("initialise.gdt-too-long", EINVAL, || {
+        Context::new().with(4960, 7169).give()
+    });
+    check("initialise.gdt-frame-not-own", EINVAL, || {
+        Context::new().with(4960, 16).with(4832, NO_FRAME).give()
+    });
+    check("initialise.gdt-frame-mapped-writable", EINVAL, || {
+        Context::new()
+            .with(4960, 16)
+            .with(4832, Frame::take().mfn)
+            .give()
+    });
+    check("initialise.no-root", EINVAL, || {
+        Context::new().with(KERNEL_ROOT, 0).give()
+    });
+    check("initialise.root-not-own", EINVAL, || {
+        Context::new().with(KERNEL_ROOT, NO_FRAME << 12).give()
+    });
+    check("initialise.root-mapped-writable", EINVAL, || {
+        Context::new()
+            .with(KERNEL_ROOT, Frame::take().mfn << 12)
+            .give()
+    });
+    check("initialise.user-mode-without-user-root", EINVAL, || {
+        Context::new().with(512, 0).give()
+    });
+    check("initialise.user-root-not-own", EINVAL, || {
+        Context::new().with(USER_ROOT, NO_FRAME << 12).give()
+    });
+    check(
+        "initialise.refused-leaves-it-uninitialised",
+        (EINVAL, EINVAL),
+        || (Context::new().with(KERNEL_ROOT, 0).give(), op(UP, 1, 0)),
+    );
+    check("initialise.refused-frees-frames", (EINVAL, 0), || {
+        let table = Frame::take().read_only();
+        let result = Context::new()
+            .with(4960, 16)
+            .with(4832, table.mfn)
+            .with(KERNEL_ROOT, NO_FRAME << 12)
+            .give();
+        (result, seen(table.remap(3)))
+    });
+}
+
+fn runstates() {
+    let area = [0xa5a5_u64; 8];
+    let at = address_of(&area);
+    check("runstate.self-runs", (0, 0), || {
+        let result = op(RUNSTATE, 0, at);
+        (result, seen(read(at) & 0xffff_ffff))
+    });
+    check("runstate.not-started-is-offline", (0, 3), || {
+        let result = op(RUNSTATE, 1, at);
+        (result, seen(read(at) & 0xffff_ffff))
+    });
+    check("runstate.writes-48-bytes", (0, 0xa5a5), || {
+        let area = [0xa5a5_u64; 8];
+        let result = op(RUNSTATE, 0, address_of(&area));
+        (result, seen(read(address_of(&area) + 48)))
+    });
+    check("runstate.times-grow", (0, true), || {
+        let result = op(RUNSTATE, 0, at);
+        let before = read(at + 16);
+        prepare(VCPU_OP, &[RUNSTATE, 0, at]);
+        (result, seen(read(at + 16) > before))
+    });
+    check("runstate.no-such-vcpu", ENOENT, || op(RUNSTATE, NONE, at));
+    check("runstate.fault", [EFAULT; 2], || {
+        [UNMAPPED, HYPERVISOR].map(|address| op(RUNSTATE, 0, address))
+    });
+    check("runstate-area.written-at-once", (0, true), || {
+        let area = Frame::take();
+        let result = op(RUNSTATE_AREA, 0, address_of(&area.address));
+        // The time of entry was 0.
+        let written = area.word(1) != 0;
+        prepare(VCPU_OP, &[RUNSTATE_AREA, 0, address_of(&0_u64)]);
+        (result, seen(written))
+    });
+    check("runstate-area.of-another-vcpu", (0, 3), || {
+        let area = Frame::take();
+        let result = op(RUNSTATE_AREA, 1, address_of(&area.address));
+        let state = area.word(0) & 0xffff_ffff;
+        prepare(VCPU_OP, &[RUNSTATE_AREA, 1, address_of(&0_u64)]);
+        (result, seen(state))
+    });
+    check("runstate-area.hypervisor-address", EFAULT, || {
+        op(RUNSTATE_AREA, 0, address_of(&HYPERVISOR))
+    });
+    check("runstate-area.no-such-vcpu", ENOENT, || {
+        op(RUNSTATE_AREA, NONE, at)
+    });
+    check("runstate-area.null-unregisters", true, || {
+        op(RUNSTATE_AREA, 0, address_of(&0_u64)) == 0 && op(IS_UP, 0, 0) == 1
+    });
+    check("time-area.written-at-once", (0, true), || {
+        let area = Frame::take();
+        let result = op(TIME_AREA, 0, address_of(&area.address));
+        let written = area.word(3) & 0xffff_ffff != 0;
+        prepare(VCPU_OP, &[TIME_AREA, 0, address_of(&0_u64)]);
+        (result, seen(written))
+    });
+    check("time-area.version-is-even", (0, 0), || {
+        let area = Frame::take();
+        let result = op(TIME_AREA, 0, address_of(&area.address));
+        let version = area.word(0) & 1;
+        prepare(VCPU_OP, &[TIME_AREA, 0, address_of(&0_u64)]);
+        (result, seen(version))
+    });
+    check("time-area.hypervisor-address", EFAULT, || {
+        op(TIME_AREA, 0, address_of(&HYPERVISOR))
+    });
+    check("time-area.no-such-vcpu", ENOENT, || op(TIME_AREA, NONE, at));
+}
+
+fn timers() {
+    let period = |nanoseconds: u64| op(SET_PERIODIC, 0, address_of(&nanoseconds));
+    check("periodic.below-a-millisecond", EINVAL, || period(999_999));
+    check("periodic.zero", EINVAL, || period(0));
+    check("periodic.beyond-all-time", EINVAL, || period(u64::MAX));
+    check("periodic.set-and-stopped", (0, 0), || {
+        let set = period(1_000_000);
+        (set, op(STOP_PERIODIC, 0, 0))
+    });
+    check("periodic.no-such-vcpu", [ENOENT; 2], || {
+        [
+            op(SET_PERIODIC, NONE, address_of(&1_000_000_u64)),
+            op(STOP_PERIODIC, NONE, 0),
+        ]
+    });
+    check("periodic.fault", EFAULT, || op(SET_PERIODIC, 0, UNMAPPED));
+    check("periodic.of-another-vcpu", (0, 0), || {
+        let set = op(SET_PERIODIC, 1, address_of(&10_000_000_u64));
+        (set, op(STOP_PERIODIC, 1, 0))
+    });
+    let far = [1_u64 << 40, 0];
+    check("singleshot.set-and-stopped", (0, 0), || {
+        (
+            op(SET_SINGLESHOT, 0, address_of(&far)),
+            op(STOP_SINGLESHOT, 0, 0),
+        )
+    });
+    check("singleshot.of-another-vcpu", [EINVAL; 2], || {
+        [
+            op(SET_SINGLESHOT, 1, address_of(&far)),
+            op(STOP_SINGLESHOT, 1, 0),
+        ]
+    });
+    check("singleshot.vcpu-before-argument", EINVAL, || {
+        op(SET_SINGLESHOT, 1, UNMAPPED)
+    });
+    check("singleshot.past-with-flag", 0, || {
+        op(SET_SINGLESHOT, 0, address_of(&[1_u64, 1]))
+    });
+    check("singleshot.unknown-flags-are-ignored", 0, || {
+        op(SET_SINGLESHOT, 0, address_of(&[1_u64, 0xff]))
+    });
+    check("singleshot.no-such-vcpu", [ENOENT; 2], || {
+        [
+            op(SET_SINGLESHOT, NONE, address_of(&far)),
+            op(STOP_SINGLESHOT, NONE, 0),
+        ]
+    });
+}
+
+fn infos() {
+    let register =
+        |vcpu: u64, frame: u64, offset: u64| op(VCPU_INFO, vcpu, address_of(&[frame, offset]));
+    check("vcpu_info.beyond-the-page", ENXIO, || {
+        register(1, Frame::take().mfn, 4033)
+    });
+    check("vcpu_info.last-place", (0, true), || {
+        let frame = Frame::take();
+        let result = register(3, frame.mfn, 4032);
+        (result, seen(frame.word(504) & 0xff == 1))
+    });
+    check("vcpu_info.unaligned", ENXIO, || {
+        register(1, Frame::take().mfn, 4)
+    });
+    check("vcpu_info.frame-not-own", EINVAL, || {
+        register(1, NO_FRAME, 0)
+    });
+    check("vcpu_info.page-table", EINVAL, || {
+        register(1, Frame::take().read_only().pinned(1).mfn, 0)
+    });
+    check("vcpu_info.fault", EFAULT, || op(VCPU_INFO, 1, UNMAPPED));
+    check("vcpu_info.no-such-vcpu", ENOENT, || register(NONE, 0, 0));
+    check("vcpu_info.of-another-vcpu", (0, [true, true]), || {
+        let frame = Frame::take();
+        let result = register(2, frame.mfn, 128);
+        // Everything is to be looked at once, so that nothing is lost.
+        (
+            result,
+            seen([frame.word(16) & 0xff == 1, frame.word(17) == u64::MAX]),
+        )
+    });
+    check("vcpu_info.carries-the-clock", (0, true), || {
+        let frame = Frame::take();
+        let result = register(1, frame.mfn, 64);
+        (result, seen(frame.word(15) & 0xffff_ffff != 0))
+    });
+    check("vcpu_info.twice", EINVAL, || {
+        register(2, Frame::take().mfn, 128)
+    });
+    check("vcpu_info.place-before-registration", ENXIO, || {
+        register(2, Frame::take().mfn, 4)
+    });
+}
+
+fn others() {
+    check("send_nmi.argument", EINVAL, || op(SEND_NMI, 1, 8));
+    check("send_nmi.no-such-vcpu", ENOENT, || op(SEND_NMI, NONE, 0));
+    check("get_physid", EINVAL, || {
+        op(PHYSID, 0, address_of(&[0_u64; 2]))
+    });
+    check("physical-areas", [ENOSYS; 2], || {
+        [14, 15].map(|command| op(command, 0, address_of(&[0_u64; 2])))
+    });
+}
+
+/// Last, since vCPU 1 is initialised here for good.
+fn started() {
+    check("initialise.stays-down", (0, true), || {
+        let result = Context::new().give();
+        (result, seen(prepare(VCPU_OP, &[IS_UP, 1, 0]) == 0))
+    });
+    check("initialise.twice", EEXIST, || Context::new().give());
+    check("initialise.holds-the-root", (EEXIST, -16), || {
+        let kernel = root().map_or(0, |root| root.0);
+        let result = Context::new().give();
+        let window = Frame::take();
+        let writable = prepare(
+            hypercall_abi::number::UPDATE_VA_MAPPING,
+            &[window.address, kernel << 12 | 3, 0],
+        );
+        (result, seen(writable))
+    });
+}

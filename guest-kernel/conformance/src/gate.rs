@@ -1,0 +1,77 @@
+//! The instruction that enters the hypervisor, with all registers of the way out.
+
+use core::arch::asm;
+
+use crate::sabotage::{self, Act};
+
+/// What a call leaves in registers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// The result.
+    pub rax: u64,
+    /// Address behind the instruction.
+    pub rcx: u64,
+    /// Flags.
+    pub r11: u64,
+    /// Address of the instruction behind `syscall`, found without it.
+    pub behind: u64,
+}
+
+/// Issues a call and gives its registers.
+fn issue(number: u64, arguments: &[u64]) -> Registers {
+    let argument = |place: usize| arguments.get(place).copied().unwrap_or(0);
+    let mut out = Registers::default();
+    // SAFETY: `syscall` is the ABI's way in: rax, rcx, r11 and argument registers are lost, all else kept. The suite's
+    // kernels name memory of their own, memory that is nobody's, or calls that are refused; each says where it does more.
+    unsafe {
+        asm!(
+            "lea {behind}, [rip + 2f]",
+            "syscall",
+            "2:",
+            behind = out(reg) out.behind,
+            inlateout("rax") number => out.rax,
+            inlateout("rdi") argument(0) => _,
+            inlateout("rsi") argument(1) => _,
+            inlateout("rdx") argument(2) => _,
+            inlateout("r10") argument(3) => _,
+            inlateout("r8") argument(4) => _,
+            lateout("rcx") out.rcx,
+            lateout("r11") out.r11,
+            options(nostack),
+        );
+    }
+    out
+}
+
+fn signed(value: u64) -> i64 {
+    i64::from_ne_bytes(value.to_ne_bytes())
+}
+
+/// The call under test: its result.
+pub fn call(number: impl Into<u64>, arguments: &[u64]) -> i64 {
+    match sabotage::act() {
+        Act::Answer(instead) => instead,
+        Act::Carry => signed(issue(number.into(), arguments).rax),
+    }
+}
+
+/// The call under test, with its registers.
+pub fn call_with_registers(number: impl Into<u64>, arguments: &[u64]) -> Registers {
+    match sabotage::act() {
+        Act::Answer(instead) => Registers {
+            rax: u64::from_ne_bytes(instead.to_ne_bytes()),
+            ..Registers::default()
+        },
+        Act::Carry => issue(number.into(), arguments),
+    }
+}
+
+/// A call that prepares a check or cleans up after it.
+pub fn prepare(number: impl Into<u64>, arguments: &[u64]) -> i64 {
+    signed(issue(number.into(), arguments).rax)
+}
+
+/// The address of a value, for a call that reads or writes it.
+pub fn address_of<T: ?Sized>(value: &T) -> u64 {
+    core::ptr::from_ref(value).cast::<u8>().expose_provenance() as u64
+}
