@@ -2,7 +2,7 @@
 
 use super::{
     create::begins,
-    domain::{Key, Life, uuid_text},
+    domain::{Config, Key, Life, uuid_text},
     ending::domain_name,
     host::{Host, HostError, Ring},
     manager::{Manager, Next},
@@ -74,7 +74,7 @@ impl<H: Host> Manager<H> {
             domain: id,
             name: domain.name.as_str(),
             uuid: &uuid_text(&domain.uuid),
-            memory_kib: domain.config.frames * 4,
+            memory_kib: domain.memory.wanted * 4,
             max_memory_kib: domain.config.max_frames * 4,
             vcpus: domain.config.vcpus,
             max_vcpus: domain.config.max_vcpus,
@@ -99,7 +99,8 @@ impl<H: Host> Manager<H> {
         let Some(domain) = self.domains.get(&key) else {
             return;
         };
-        let (config, uuid) = (domain.config.clone(), domain.uuid);
+        let (mut config, uuid) = (domain.config.clone(), domain.uuid);
+        config.frames = self.frames_anew(&config, domain.memory.wanted);
         let built = self.begin_build(&config, uuid);
         let now = self.host.now();
         match built {
@@ -129,6 +130,18 @@ impl<H: Host> Manager<H> {
         }
     }
 
+    /// How many frames a domain begins anew with: what it is configured for, if that is still there. What it had last is promised
+    /// to it in any case.
+    fn frames_anew(&self, config: &Config, last: u64) -> u64 {
+        let more = config.frames.saturating_sub(last);
+        let available = self.ledger().map_or(0, |ledger| ledger.available());
+        if more <= available {
+            config.frames
+        } else {
+            last.max(config.minimum_frames)
+        }
+    }
+
     /// Unmaps a ring that a domain has.
     pub(super) fn detach_rings(&mut self, key: Key) {
         let Some(domain) = self.domains.get_mut(&key) else {
@@ -149,7 +162,7 @@ impl<H: Host> Manager<H> {
             return;
         };
         let now = crate::resources::bytes_of(build.frames_given());
-        let target = crate::resources::bytes_of(domain.config.frames);
+        let target = crate::resources::bytes_of(domain.memory.wanted);
         for id in self.creators(key) {
             self.tell(
                 id,

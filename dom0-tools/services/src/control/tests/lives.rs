@@ -210,3 +210,29 @@ fn dom0_is_protected_and_strangers_are_unknown() {
     );
     assert!(bench.ask(Request::Show(DomainSelector::Id(0))).is_ok());
 }
+
+#[test]
+fn who_starts_anew_on_a_full_machine_begins_with_what_it_had() {
+    let mut bench = Bench::new();
+    let id = bench.create("a");
+    bench.create("b");
+    let down = Request::Balloon(dom0_protocol::request::Balloon {
+        domain: named("a"),
+        target_bytes: 8 << 20,
+        wait: Wait::No,
+    });
+    bench.ask(down).expect("room");
+    bench.host().domain(id).record.frames = 2048;
+    // The other takes nearly all that is left.
+    let free = bench.host().free();
+    bench.host().domain(id + 1).record.frames += free - 1500;
+    ends(&mut bench, id, DOMAIN_STATE_SHUTDOWN, SHUTDOWN_REBOOT);
+    bench.pass(2 * SECOND);
+    let records = bench.list();
+    let again = records.iter().find(|record| record.name.as_str() == "a");
+    let again = again.expect("it starts anew");
+    assert_eq!(
+        (again.memory_bytes, again.target_memory_bytes),
+        (8 << 20, 8 << 20)
+    );
+}
