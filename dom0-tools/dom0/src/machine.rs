@@ -229,8 +229,8 @@ impl Host for Machine {
         Ok((buffer, next))
     }
 
-    fn audit(&self) -> Result<Audit, HostError> {
-        manage::audit().named("audit")
+    fn audit_step(&mut self, progress: u64) -> Result<Audit, HostError> {
+        manage::audit_step(progress).named("audit")
     }
 }
 

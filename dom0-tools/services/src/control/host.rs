@@ -152,6 +152,7 @@ pub trait Host {
     fn notify(&mut self, port: LocalPort);
     /// Text of the hypervisor's log from a cursor on, and the next cursor.
     fn read_log(&self, cursor: u64, most: usize) -> Result<(Vec<u8>, u64), HostError>;
-    /// Recounts what the hypervisor counts.
-    fn audit(&self) -> Result<Audit, HostError>;
+    /// Goes on with a recount of what the hypervisor counts: 0 begins one, and ends another that is under way; else what the last
+    /// step gave as `progress`, which is 0 when all is recounted.
+    fn audit_step(&mut self, progress: u64) -> Result<Audit, HostError>;
 }

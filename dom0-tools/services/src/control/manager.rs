@@ -6,6 +6,7 @@ use super::{
     grave::Graves,
     host::{Host, HostError, LocalPort, Ring},
     moving::Moving,
+    recount::Recount,
     stream::Stream,
     words,
 };
@@ -63,6 +64,7 @@ pub struct Manager<H: Host> {
     pub(super) version: &'static str,
     pub(super) moves: Vec<Moving>,
     pub(super) graves: Graves,
+    pub(super) recount: Option<Recount>,
     pub(super) power_off: Option<PowerOff>,
     pub(super) decoder: Decoder,
     next_key: u64,
@@ -105,6 +107,7 @@ impl<H: Host> Manager<H> {
             version: setup.version,
             moves: Vec::new(),
             graves: Graves::default(),
+            recount: None,
             power_off: None,
             decoder: Decoder::new(),
             next_key: 0,
@@ -147,6 +150,7 @@ impl<H: Host> Manager<H> {
         }
         self.step_lives(&mut next);
         self.step_moves(&mut next);
+        self.step_audit(&mut next);
         let streams: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in streams {
             self.step_stream(id, &mut next);

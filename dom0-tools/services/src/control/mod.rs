@@ -9,7 +9,7 @@
 //!   between domains;
 //!   `settings`: shares, maximum, name; `ending`: pause to destroy; `ended`: what becomes of a domain that has ended;
 //!   `waiting`: for a state, or for a guest to take a key; `terminal`: consoles and the log; `grave`:
-//!   what ended domains have printed; `upload`, `files`: what
+//!   what ended domains have printed; `recount`: the audit; `upload`, `files`: what
 //!   domains are made of;
 //! * `domain`: what dom0 knows of one; `words`: refusals as errors for people and programs.
 
@@ -25,6 +25,7 @@ mod host;
 mod manager;
 mod moving;
 mod query;
+mod recount;
 mod session;
 mod settings;
 mod size;

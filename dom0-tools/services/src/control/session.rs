@@ -7,7 +7,6 @@ use super::{
     host::Host,
     manager::{Manager, Next},
     stream::{Stream, Work},
-    words,
 };
 use alloc::vec::Vec;
 use dom0_protocol::{
@@ -128,13 +127,16 @@ impl<H: Host> Manager<H> {
             Request::HostInfo => self.host_info()?,
             Request::List => self.list()?,
             Request::Show(selector) => self.show(&selector)?,
-            Request::Audit => self.audit()?,
             Request::Pause(selector) => self.pause(&selector)?,
             Request::Unpause(selector) => self.unpause(&selector)?,
             Request::Destroy(selector) => self.destroy(&selector)?,
             Request::Poweroff => self.power_off(id),
             Request::Dmesg(reading) => {
                 self.read_log(id, reading);
+                return Ok(());
+            }
+            Request::Audit => {
+                self.begin_audit(id);
                 return Ok(());
             }
             Request::Upload(upload) => return self.upload(id, &upload),
@@ -191,6 +193,7 @@ impl<H: Host> Manager<H> {
             | Work::Ending(_)
             | Work::Waiting(_)
             | Work::Moving { .. }
+            | Work::Audit
             | Work::Log { .. } => {
                 self.break_stream(id, "this request takes no data");
             }
@@ -208,7 +211,7 @@ impl<H: Host> Manager<H> {
             Work::Waiting(_) => self.step_waiting(id, next),
             Work::Terminal(_) => self.step_terminal(id),
             Work::Log { .. } => self.step_log(id),
-            Work::Creating { .. } | Work::Upload(_) | Work::Moving { .. } => {}
+            Work::Creating { .. } | Work::Upload(_) | Work::Moving { .. } | Work::Audit => {}
         }
     }
 
@@ -311,10 +314,5 @@ impl<H: Host> Manager<H> {
             deadline,
         });
         Reply::PoweringOff
-    }
-
-    fn audit(&self) -> Result<Reply, ErrorReply> {
-        let audit = self.host.audit().map_err(words::host)?;
-        Ok(Reply::Audit(super::query::audit_report(&audit)))
     }
 }

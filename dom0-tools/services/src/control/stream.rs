@@ -35,6 +35,8 @@ pub(super) enum Work {
     Waiting(Waiting),
     /// A console is attached, or its scroll-back read.
     Terminal(Terminal),
+    /// The hypervisor recounts; how far it is, is in the manager.
+    Audit,
     /// The log is read.
     Log { cursor: u64, follow: bool },
 }

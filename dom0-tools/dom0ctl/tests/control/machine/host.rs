@@ -411,7 +411,7 @@ impl Host for FakeHost {
         Ok((LOG[from..to].to_vec(), u64::try_from(to).unwrap()))
     }
 
-    fn audit(&self) -> Result<Audit, HostError> {
+    fn audit_step(&mut self, _: u64) -> Result<Audit, HostError> {
         let state = self.state.borrow();
         let owned: u64 = state
             .bodies

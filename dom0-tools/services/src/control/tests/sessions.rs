@@ -2,7 +2,7 @@
 
 use super::{Bench, CONNECTION};
 use dom0_protocol::{
-    ClientMessage, ErrorCode, Frame, Hello, Kind, MAX_STREAMS_PER_CONNECTION, Request,
+    ClientMessage, ErrorCode, Frame, Hello, Kind, MAX_STREAMS_PER_CONNECTION, Reply, Request,
     ServerMessage, StreamId, request::Dmesg,
 };
 
@@ -124,4 +124,32 @@ fn the_machine_ends_when_the_answer_has_been_read() {
     assert!(!bench.manager.is_power_off_due());
     bench.say(StreamId::of_connection(CONNECTION), &ClientMessage::Close);
     assert!(bench.manager.is_power_off_due());
+}
+
+#[test]
+fn a_recount_goes_on_in_steps_and_to_its_end() {
+    let mut bench = Bench::new();
+    let first = bench.open(Request::Audit);
+    bench.settle();
+    assert!(bench.end_of(first).is_none(), "others have a turn");
+    assert!(bench.ask(Request::List).is_ok());
+    let second = bench.open(Request::Audit);
+    assert_eq!(
+        bench.end_of(first).map(super::code),
+        Some(ErrorCode::Superseded)
+    );
+    for _ in 0..3 {
+        bench.pass(10_000_000);
+    }
+    match bench.end_of(second) {
+        Some(Ok(Reply::Audit(report))) => assert_eq!(report.steps, 3),
+        other => panic!("{other:?}"),
+    }
+    let gone = bench.open(Request::Audit);
+    bench.settle();
+    bench.say(gone, &ClientMessage::Close);
+    for _ in 0..3 {
+        bench.pass(10_000_000);
+    }
+    assert!(bench.manager.recount.is_none(), "it has come to its end");
 }
