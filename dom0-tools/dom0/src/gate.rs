@@ -1,8 +1,8 @@
 //! How often a domain's events are listened to.
 //!
 //! A port is closed by its event and opened when its ring has been looked at. A guest that sends events without end thus
-//! gets a bounded number of looks in each span of time; after that its port stays closed until the span is over. Nothing
-//! is lost: what came meanwhile is pending.
+//! gets a burst of looks, and then one in each span of time. Nothing is lost: what came meanwhile is pending, and one look
+//! takes all that is in the ring.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -11,15 +11,26 @@ use guest_kernel::hypercall;
 use guest_kernel::timer::MILLISECOND;
 use hypercall_abi::RawPort;
 
-/// A span, in nanoseconds, and looks at one ring in it: enough for a guest that fills its rings all the time.
-const SPAN: u64 = 100 * MILLISECOND;
-const LOOKS: u32 = 128;
+/// Looks at one ring that need not be waited for, and how long it takes to earn another, in nanoseconds. Kernels notify for
+/// every few bytes that they print and spin while the ring is full, so the wait must be short.
+const BURST: u32 = 128;
+const SPAN: u64 = 800 * MILLISECOND / 1000;
 
-/// Looks at one ring since its span began.
+/// Looks at one ring that are left, counted up to a time.
 #[derive(Clone, Copy, Debug)]
 struct Meter {
-    ends: u64,
-    looks: u32,
+    left: u32,
+    since: u64,
+}
+
+impl Meter {
+    /// Adds the looks that were earned until `now`; none is kept beyond a burst.
+    fn earn(&mut self, now: u64) {
+        let spans = now.saturating_sub(self.since) / SPAN;
+        self.since += spans * SPAN;
+        let earned = u32::try_from(spans).unwrap_or(u32::MAX);
+        self.left = self.left.saturating_add(earned).min(BURST);
+    }
 }
 
 /// The ports of all rings.
@@ -33,16 +44,13 @@ impl Gate {
     /// Opens the ports whose rings have just been looked at, but for those that have had their share.
     pub(crate) fn served(&mut self, ports: &BTreeSet<LocalPort>, now: u64) {
         for &port in ports {
-            let fresh = Meter {
-                ends: now + SPAN,
-                looks: 0,
-            };
-            let meter = self.meters.entry(port).or_insert(fresh);
-            if now >= meter.ends {
-                *meter = fresh;
-            }
-            meter.looks += 1;
-            if meter.looks < LOOKS {
+            let meter = self.meters.entry(port).or_insert(Meter {
+                left: BURST,
+                since: now,
+            });
+            meter.earn(now);
+            meter.left = meter.left.saturating_sub(1);
+            if meter.left > 0 {
                 open(port);
             } else {
                 self.closed.insert(port);
@@ -50,17 +58,17 @@ impl Gate {
         }
     }
 
-    /// Opens the ports whose span is over; gives the time when the next one's is.
+    /// Opens the closed ports that have earned a look; gives the time when the next one will have.
     pub(crate) fn reopen(&mut self, now: u64) -> Option<u64> {
         self.meters.retain(|port, meter| {
-            let over = now >= meter.ends;
-            if over && self.closed.remove(port) {
+            meter.earn(now);
+            if meter.left > 0 && self.closed.remove(port) {
                 open(*port);
             }
-            !over
+            meter.left < BURST
         });
         let waiting = self.closed.iter().filter_map(|port| self.meters.get(port));
-        waiting.map(|meter| meter.ends).min()
+        waiting.map(|meter| meter.since + SPAN).min()
     }
 }
 
