@@ -22,6 +22,10 @@ pub(crate) struct Clock {
     pub(crate) khz: u64,
     /// Ticks of the APIC timer per millisecond.
     pub(crate) apic_khz: u64,
+    /// Ticks of the counter per nanosecond, over 2^32; rounded up.
+    per_nano: u64,
+    /// Ticks of the APIC timer per nanosecond, over 2^32; rounded up.
+    apic_per_nano: u64,
 }
 
 static CLOCK: Once<Clock> = Once::new();
@@ -61,8 +65,16 @@ impl Clock {
 
     /// Ticks of the APIC timer that take at least this long; as many as the timer counts if it is longer.
     pub(crate) fn apic_ticks(&self, nanos: u64) -> u32 {
-        let ticks = u128::from(nanos) * u128::from(self.apic_khz) / 1_000_000 + 1;
-        u32::try_from(ticks).unwrap_or(u32::MAX)
+        let ticks = (u128::from(nanos) * u128::from(self.apic_per_nano)) >> 32;
+        u32::try_from(ticks + 1).unwrap_or(u32::MAX)
+    }
+
+    /// What the counter shows at a time, or a little later; its end if it never gets there.
+    fn ticks_at(&self, nanos: u64) -> u64 {
+        let ticks = (u128::from(nanos) * u128::from(self.per_nano)) >> 32;
+        u64::try_from(ticks)
+            .unwrap_or(u64::MAX)
+            .saturating_add(self.origin)
     }
 }
 
@@ -77,8 +89,15 @@ pub(crate) fn calibrate() -> Clock {
             shift,
             khz,
             apic_khz,
+            per_nano: per_nano(khz),
+            apic_per_nano: per_nano(apic_khz),
         }
     })
+}
+
+/// Ticks per nanosecond, over 2^32, for a frequency.
+fn per_nano(khz: u64) -> u64 {
+    (khz << 32).div_ceil(1_000_000)
 }
 
 /// Multiplier and shift for a frequency, the multiplier as large as 32 bits allow.
@@ -106,21 +125,27 @@ fn scale(khz: u64) -> (u32, i8) {
 /// Sets this CPU's timer to a time, or stops it. A time too far for the timer makes it come early.
 pub(crate) fn set_deadline(at: Option<u64>) {
     let deadline = at.unwrap_or(u64::MAX);
-    if percpu::local().deadline.replace(deadline) == deadline {
+    let local = percpu::local();
+    if local.deadline.replace(deadline) == deadline {
         return;
     }
+    local
+        .deadline_ticks
+        .set(at.map_or(u64::MAX, |at| clock().ticks_at(at)));
     let ticks = at.map_or(0, |at| clock().apic_ticks(at.saturating_sub(nanos())));
     apic::set_timer(ticks);
 }
 
 /// Notes that this CPU's timer has fired, so that it is set anew even for the same time.
 pub(crate) fn timer_fired() {
-    percpu::local().deadline.set(u64::MAX);
+    let local = percpu::local();
+    local.deadline.set(u64::MAX);
+    local.deadline_ticks.set(u64::MAX);
 }
 
 /// Whether this CPU's deadline has come.
 pub(crate) fn deadline_passed() -> bool {
-    nanos() >= percpu::local().deadline.get()
+    read() >= percpu::local().deadline_ticks.get()
 }
 
 /// Waits for at least this long.

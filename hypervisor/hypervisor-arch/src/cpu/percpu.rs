@@ -43,6 +43,8 @@ pub(crate) struct CpuLocal {
     pub(crate) pending: Cell<u64>,
     /// When the timer is wanted, in nanoseconds; `u64::MAX` if never.
     pub(crate) deadline: Cell<u64>,
+    /// What the time stamp counter shows then.
+    pub(crate) deadline_ticks: Cell<u64>,
     /// Whether a breakpoint is enabled in the hardware.
     pub(crate) debug_armed: Cell<bool>,
 }
@@ -203,6 +205,7 @@ pub(crate) fn map_area(
         policy: Cell::new(core::ptr::null_mut()),
         pending: Cell::new(0),
         deadline: Cell::new(u64::MAX),
+        deadline_ticks: Cell::new(u64::MAX),
         debug_armed: Cell::new(false),
     };
     let place = at(CpuArea::LOCAL) as *mut CpuLocal;
