@@ -7,17 +7,17 @@ use crate::test::suite::Suite;
 
 /// Instructions that a row may cost at most: what it costs, and a little for the compiler's moods.
 const BUDGETS: &[(&str, u32)] = &[
-    ("null hypercall", 145),
+    ("null hypercall", 132),
     ("unknown hypercall", 250),
-    ("multicall of 32", 7_300),
+    ("multicall of 32", 6_500),
     ("event send to self", 630),
     ("event delivery to upcall and back", 1_230),
     ("update_va_mapping without flush", 570),
     ("update_va_mapping INVLPG", 585),
     ("update_va_mapping full flush", 635),
     ("mmu_update of 1", 890),
-    ("mmu_update of 32", 18_000),
-    ("mmu_update of 128", 70_800),
+    ("mmu_update of 32", 17_200),
+    ("mmu_update of 128", 67_500),
     ("pin and unpin of an L1", 197_500),
     ("pin and unpin of a four-level tree", 309_000),
     ("kernel-root switch", 1_065),

@@ -30,12 +30,6 @@ const NOTES: &[(&str, &str)] = &[
          machine address.",
     ),
     (
-        "mmu_update of 32",
-        "each request asks whether something waits for the CPU, which reads the counter and compares it with the deadline, \
-         and takes and opens the lock of the tables.",
-    ),
-    ("mmu_update of 128", "as `mmu_update of 32`."),
-    (
         "kernel-root switch",
         "the batch around a single operation costs 150; the new root's references are taken and the old one's given back, \
          the M2P's slot is written, 16 slots of the LDT's window are looked at, and the flush clock is moved on before and \
@@ -58,12 +52,13 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "multicall of 32",
-        "200 per element: 64 bytes are copied in by a checked copy, the result is copied out, and each element asks whether \
-         something waits for the CPU.",
+        "some 190 per element: 64 bytes are copied in by a checked copy, the result is copied out, and each element asks \
+         whether something waits for the CPU.",
     ),
     (
         "set timer",
-        "the timer moves in an ordered queue under a lock, and the CPU's own deadline is computed anew.",
+        "the timer moves in an ordered queue under a lock, and the CPU's own deadline is looked for and computed anew by the \
+         exit loop.",
     ),
     (
         "emulated CPUID",
@@ -94,10 +89,6 @@ const NOTES: &[(&str, &str)] = &[
         "guest user syscall to guest kernel and back",
         "two entries and two loads of CR3, as for an exception; GS bases are exchanged, and roots are looked up again \
          before they are loaded.",
-    ),
-    (
-        "yield between two vCPUs",
-        "one queue for all CPUs is searched from end to end, and the state of a vCPU moves from CPU to parking place.",
     ),
 ];
 

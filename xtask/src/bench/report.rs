@@ -169,8 +169,8 @@ One kernel (`guest-kernel/kernels/src/bin/bench`), the same binary, is the first
 machine has one CPU and 1 GiB, and its time counts executed instructions (`-icount shift=0,sleep=off`), so that a figure repeats
 to the instruction on any host. A row is the middle of 33 rounds, less an empty round; it has the hypervisor's instructions and
 the few of the kernel that belong to the operation, the same on both. Memory and image are told in their units. The ratio is
-taken with mitigations off on both sides (Xen: `spec-ctrl=no xpti=no`; Paravane has none to switch off on this CPU model); the
-last column has both at their defaults.
+taken with mitigations off on both sides (Paravane: `spec-ctrl=off`; Xen: `spec-ctrl=no xpti=no pv-l1tf=no tsx=yes`); the last
+column has both at what they choose on this CPU model.
 ";
 
 /// What exactly was compared.

@@ -64,7 +64,7 @@ impl Side {
             image: images.hypervisor(),
             module: images.kernel(KERNEL).into_os_string(),
             command_line: "dom0_mem=128MiB dom0_max_vcpus=2",
-            mitigations_off: "",
+            mitigations_off: "spec-ctrl=off",
         }
     }
 
