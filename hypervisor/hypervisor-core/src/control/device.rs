@@ -191,3 +191,6 @@ fn is_message_interrupt<M: Machine>(machine: &M, address: PciAddress, register: 
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::vcpu::debug::DebugRegisters;
 use crate::vcpu::state::{Control, VcpuState};
 
 use super::FakeMachine;
+use super::pci;
 use super::tlb::Access;
 
 /// What the fake's hypervisor slots hold: supervisor entries, told apart by slot.
@@ -345,14 +346,18 @@ impl Machine for FakeMachine {
         None
     }
 
-    fn pci_read(&self, _address: PciAddress, _register: u16, _width: PciWidth) -> u32 {
-        u32::MAX
+    fn pci_read(&self, address: PciAddress, register: u16, width: PciWidth) -> u32 {
+        self.with_device(|device| device.read(address, register, width))
     }
 
-    fn pci_write(&self, _address: PciAddress, _register: u16, _width: PciWidth, _value: u32) {}
+    fn pci_write(&self, address: PciAddress, register: u16, width: PciWidth, value: u32) {
+        self.with_device(|device| device.write(address, register, width, value));
+    }
 
-    fn bind_msix(&self, _address: PciAddress, _entry: u16) -> Option<DeviceLine> {
-        None
+    fn bind_msix(&self, address: PciAddress, entry: u16) -> Option<DeviceLine> {
+        let is_there = self.with_device(|device| device.present) && address == pci::ADDRESS;
+        let line = u8::try_from(entry).ok()?;
+        (is_there && entry < pci::ENTRIES).then_some(DeviceLine(line))
     }
 
     fn mask_line(&self, _line: DeviceLine, _masked: bool) {}

@@ -7,6 +7,7 @@
 pub mod bench;
 mod heap;
 mod machine;
+pub mod pci;
 mod ram;
 pub mod snapshot;
 mod tlb;
@@ -73,6 +74,7 @@ pub struct FakeMachine {
     console: Mutex<Vec<u8>>,
     flushes: AtomicU64,
     kicked: AtomicU64,
+    device: Mutex<pci::FakeDevice>,
 }
 
 impl FakeMachine {
@@ -88,6 +90,7 @@ impl FakeMachine {
             console: Mutex::default(),
             flushes: AtomicU64::new(0),
             kicked: AtomicU64::new(0),
+            device: Mutex::default(),
         }
     }
 
@@ -95,6 +98,11 @@ impl FakeMachine {
     pub fn set_cpu(&self, cpu: u8) {
         assert!(usize::from(cpu) < self.cpus.len(), "no such CPU");
         CURRENT.set(cpu);
+    }
+
+    /// The one device.
+    pub fn with_device<T>(&self, look: impl FnOnce(&mut pci::FakeDevice) -> T) -> T {
+        look(&mut self.device.lock().expect("not poisoned"))
     }
 
     /// Moves the clock.
