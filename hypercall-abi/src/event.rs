@@ -204,6 +204,21 @@ pub struct EvtchnSetPriority {
 }
 layout!(EvtchnSetPriority = "struct evtchn_set_priority": 8 { port @ 0, priority @ 4 });
 
+/// Control block of a vCPU's FIFO queues, in the guest's memory.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct EvtchnFifoControlBlock {
+    /// Bit n: queue n has news.
+    pub ready: u32,
+    /// Not used.
+    pub reserved: u32,
+    /// The first port of each queue, by priority.
+    pub head: [u32; 16],
+}
+layout!(EvtchnFifoControlBlock = "struct evtchn_fifo_control_block": 72 { ready @ 0, reserved = "_rsvd" @ 4, head @ 8 });
+
 constants! {
     /// Connects to an unbound port of another domain.
     EVTCHNOP_BIND_INTERDOMAIN: u32 = 0 => "EVTCHNOP_bind_interdomain";
@@ -250,6 +265,26 @@ constants! {
     BIND_PIRQ_WILL_SHARE: u32 = 1 => "BIND_PIRQ__WILL_SHARE";
     /// Ports of a domain, port 0 included, with two-level events.
     EVTCHN_2L_NR_CHANNELS: u32 = 4096;
+    /// Ports that words of FIFO events can name.
+    EVTCHN_FIFO_NR_CHANNELS: u32 = 1 << 17;
+    /// Priority of a port's queue: the first.
+    EVTCHN_FIFO_PRIORITY_MAX: u32 = 0;
+    /// The one that ports have until they get another.
+    EVTCHN_FIFO_PRIORITY_DEFAULT: u32 = 7;
+    /// The last.
+    EVTCHN_FIFO_PRIORITY_MIN: u32 = 15;
+    /// Queues of a vCPU.
+    EVTCHN_FIFO_MAX_QUEUES: u32 = 16;
+    /// Bit of an event word: the port has news.
+    EVTCHN_FIFO_PENDING: u32 = 31;
+    /// The guest does not want to be told.
+    EVTCHN_FIFO_MASKED: u32 = 30;
+    /// It is in a queue.
+    EVTCHN_FIFO_LINKED: u32 = 29;
+    /// The hypervisor changes its link.
+    EVTCHN_FIFO_BUSY: u32 = 28;
+    /// Bits of the link, from bit 0 on.
+    EVTCHN_FIFO_LINK_BITS: u32 = 17;
 
     /// Timers of a vCPU; per vCPU.
     VIRQ_TIMER: u32 = 0;

@@ -244,6 +244,23 @@ pub struct SwapGrantRef {
 }
 layout!(SwapGrantRef = "struct gnttab_swap_grant_ref": 12 { ref_a @ 0, ref_b @ 4, status @ 8 });
 
+/// Argument of `GNTTABOP_cache_flush`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct CacheFlush {
+    /// Machine address of the frame.
+    pub dev_bus_addr: u64,
+    /// Where in the frame.
+    pub offset: u16,
+    /// Bytes.
+    pub length: u16,
+    /// `GNTTAB_CACHE_*`.
+    pub op: u32,
+}
+layout!(CacheFlush = "struct gnttab_cache_flush": 16 { dev_bus_addr = "a.dev_bus_addr" @ 0, offset @ 8, length @ 10, op @ 12 });
+
 /// Entries of version 1 in a frame.
 pub const GRANT_ENTRIES_PER_FRAME: u32 = 512;
 /// Frames of a grant table at most.
@@ -347,6 +364,10 @@ constants! {
     GNTST_BAD_COPY_ARG: i16 = -10 => "GNTST_bad_copy_arg";
     /// Address too wide.
     GNTST_ADDRESS_TOO_BIG: i16 = -11 => "GNTST_address_too_big";
+    /// In `CacheFlush::op`: write dirty lines back.
+    GNTTAB_CACHE_CLEAN: u32 = 1 << 0;
+    /// In `CacheFlush::op`: forget lines.
+    GNTTAB_CACHE_INVAL: u32 = 1 << 1;
     /// Try again.
     GNTST_EAGAIN: i16 = -12 => "GNTST_eagain";
     /// No handles left.

@@ -194,10 +194,10 @@ macro_rules! for_each_hypercall {
             /// I/O privilege and interrupts of devices.
             33 physdev_op(command: u32, argument: u64) since 1 by any, operations physdev;
 
-            /// Refused: the management interface is hypercall 56. Errors: `EPERM`.
+            /// Refused: the management interface is hypercall 56. Errors: `EACCES` another version of Xen's structure; `EPERM`.
             35 sysctl(argument: u64) since 1 by dom0;
 
-            /// Refused: the management interface is hypercall 56. Errors: `EPERM`.
+            /// Refused: the management interface is hypercall 56. Errors: `EACCES` another version of Xen's structure; `EPERM`.
             36 domctl(argument: u64) since 1 by dom0;
 
             /// Refused. Errors: `EPERM`.

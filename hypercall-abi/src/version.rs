@@ -98,6 +98,11 @@ constants! {
     /// Identifier of the build.
     XENVER_BUILD_ID: u32 = 10 => "XENVER_build_id";
 
+    /// Of the structure of `sysctl`.
+    XEN_SYSCTL_INTERFACE_VERSION: u32 = 0x15 => "";
+    /// Of the structure of `domctl`.
+    XEN_DOMCTL_INTERFACE_VERSION: u32 = 0x15 => "";
+
     /// Only translated guests have it.
     XENFEAT_WRITABLE_PAGE_TABLES: u32 = 0 => "XENFEAT_writable_page_tables";
     /// Never offered.

@@ -4,6 +4,7 @@
 //! that comes while the handler runs is seen again. Handlers run with upcalls masked and are short: most set a
 //! [`Signal`] that wakes a task.
 
+pub mod fifo;
 mod port;
 pub(crate) mod shared;
 pub mod upcall;
@@ -47,9 +48,18 @@ fn set_home(port: RawPort, home: Option<VcpuId>) {
 
 /// Closes a port for upcalls; says whether it was open. Events wait until [`unmask`](crate::hypercall::event::unmask).
 pub fn mask_port(port: RawPort) -> bool {
+    if let Some(word) = fifo::word(port) {
+        return fifo::mask(word);
+    }
     place(port).is_some_and(|(word, bit)| {
         shared::page().mask[word].fetch_or(bit, Ordering::SeqCst) & bit == 0
     })
+}
+
+/// Whether a port is open, by its bit.
+fn is_open_in_bitmap(port: RawPort) -> bool {
+    place(port)
+        .is_some_and(|(word, bit)| shared::page().mask[word].load(Ordering::SeqCst) & bit == 0)
 }
 
 /// Masks every port; each is opened when it gets its handler.
@@ -84,22 +94,29 @@ pub fn shared_page() -> usize {
 
 /// Forgets that a port is pending, for who waits for it by `SCHEDOP_poll` with upcalls masked.
 pub(crate) fn clear(port: RawPort) {
-    if let Some((word, bit)) = place(port) {
+    if let Some(word) = fifo::word(port) {
+        fifo::clear(word);
+    } else if let Some((word, bit)) = place(port) {
         shared::page().pending[word].fetch_and(!bit, Ordering::SeqCst);
     }
 }
 
 /// Makes a port pending and opens it: its handler runs on the vCPU that its events come to.
 pub(crate) fn raise(port: RawPort) {
-    if let Some((word, bit)) = place(port) {
+    if let Some(word) = fifo::word(port) {
+        fifo::set_pending(word);
+    } else if let Some((word, bit)) = place(port) {
         shared::page().pending[word].fetch_or(bit, Ordering::SeqCst);
-        // Only a number that can be no port is refused.
-        let _opened = hypercall::event::unmask(port);
     }
+    // Only a number that can be no port is refused.
+    let _opened = hypercall::event::unmask(port);
 }
 
 /// The upcall: runs the handlers of all pending ports of this vCPU. Upcalls are masked.
 pub(crate) fn dispatch() {
+    if fifo::drain(run_handler) {
+        return;
+    }
     let info = shared::vcpu_info();
     // The pending byte is cleared before the selector is read: an event after that sets it again.
     while info.upcall_pending.swap(0, Ordering::SeqCst) != 0 {

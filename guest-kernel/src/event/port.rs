@@ -115,6 +115,8 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
+        // Whoever gets the number next finds it closed, so that no event is lost before its handler is there.
+        super::mask_port(self.0);
         super::remove_handler(self.0);
         super::set_home(self.0, None);
         // A port that was adopted and never existed cannot be closed; nothing is left to do then.

@@ -2,12 +2,14 @@
 
 use hypercall_abi::event::{
     EVTCHNOP_ALLOC_UNBOUND, EVTCHNOP_BIND_INTERDOMAIN, EVTCHNOP_BIND_IPI, EVTCHNOP_BIND_PIRQ,
-    EVTCHNOP_BIND_VCPU, EVTCHNOP_BIND_VIRQ, EVTCHNOP_CLOSE, EVTCHNOP_SEND, EVTCHNOP_STATUS,
+    EVTCHNOP_BIND_VCPU, EVTCHNOP_BIND_VIRQ, EVTCHNOP_CLOSE, EVTCHNOP_EXPAND_ARRAY,
+    EVTCHNOP_INIT_CONTROL, EVTCHNOP_RESET, EVTCHNOP_SEND, EVTCHNOP_SET_PRIORITY, EVTCHNOP_STATUS,
     EVTCHNOP_UNMASK, EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindPirq,
-    EvtchnBindVcpu, EvtchnBindVirq, EvtchnClose, EvtchnSend, EvtchnStatus, EvtchnUnmask,
+    EvtchnBindVcpu, EvtchnBindVirq, EvtchnClose, EvtchnExpandArray, EvtchnInitControl, EvtchnReset,
+    EvtchnSend, EvtchnSetPriority, EvtchnStatus, EvtchnUnmask,
 };
 use hypercall_abi::number::EVENT_CHANNEL_OP;
-use hypercall_abi::{RawDomId, RawPort};
+use hypercall_abi::{RawDomId, RawMfn, RawPort};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::{Errno, operation};
@@ -122,6 +124,50 @@ pub fn send(port: RawPort) -> Result<(), Errno> {
 /// `EINVAL` for a number that can be no port.
 pub fn unmask(port: RawPort) -> Result<(), Errno> {
     event_op(EVTCHNOP_UNMASK, EvtchnUnmask { port }).map(|_| ())
+}
+
+/// Gives a vCPU its control block of FIFO events, at `offset` of a frame; the first one changes the domain to them.
+///
+/// # Errors
+/// `ENOENT` for a vCPU that does not exist, `EINVAL` for a place that cannot take a block, or for its second one.
+pub fn init_control(vcpu: u32, frame: u64, offset: u32) -> Result<(), Errno> {
+    let argument = EvtchnInitControl {
+        control_gfn: RawMfn(frame),
+        offset,
+        vcpu,
+        ..EvtchnInitControl::default()
+    };
+    event_op(EVTCHNOP_INIT_CONTROL, argument).map(|_| ())
+}
+
+/// Adds a frame of event words.
+///
+/// # Errors
+/// `EOPNOTSUPP` without FIFO events, `ENOSPC` when there are enough, `EINVAL` for a frame that cannot hold any.
+pub fn expand_array(frame: u64) -> Result<(), Errno> {
+    let argument = EvtchnExpandArray {
+        array_gfn: RawMfn(frame),
+    };
+    event_op(EVTCHNOP_EXPAND_ARRAY, argument).map(|_| ())
+}
+
+/// Chooses the queue of a port's later events: 0 first, 15 last.
+///
+/// # Errors
+/// `ENOSYS` without FIFO events, `EACCES` for a free port, `EINVAL`.
+pub fn set_priority(port: RawPort, priority: u32) -> Result<(), Errno> {
+    event_op(EVTCHNOP_SET_PRIORITY, EvtchnSetPriority { port, priority }).map(|_| ())
+}
+
+/// Closes all ports of this domain and goes back to bitmaps.
+///
+/// # Errors
+/// `EAGAIN` if another vCPU bound a port meanwhile.
+pub fn reset() -> Result<(), Errno> {
+    let argument = EvtchnReset {
+        dom: RawDomId::SELF,
+    };
+    event_op(EVTCHNOP_RESET, argument).map(|_| ())
 }
 
 /// What a port of this domain is bound to.

@@ -128,6 +128,22 @@ pub struct DomainSetLimit {
 layout!(DomainSetLimit = "": 24 { header @ 0, domid @ 8, reserved @ 10, limit_frames @ 16 });
 control!(DomainSetLimit is DOMAIN_SET_LIMIT version 1);
 
+/// Argument of `DOMAIN_RESUME`.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct DomainResume {
+    /// Version 1.
+    pub header: ControlHeader,
+    /// In: which domain.
+    pub domid: RawDomId,
+    /// Zero.
+    pub reserved: [u16; 3],
+}
+layout!(DomainResume = "": 16 { header @ 0, domid @ 8, reserved @ 10 });
+control!(DomainResume is DOMAIN_RESUME version 1);
+
 /// Question and answer of `DOMAIN_INFO`: walks all domains, or looks at one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -229,6 +245,8 @@ constants! {
     DOMAIN_UNPAUSE: u32 = 0x204 => "";
     /// Sets how many frames a domain may have.
     DOMAIN_SET_MAX: u32 = 0x205 => "";
+    /// Lets a suspended domain go on.
+    DOMAIN_RESUME: u32 = 0x206 => "";
     /// Sets up to how many frames a domain may take more now.
     DOMAIN_SET_LIMIT: u32 = 0x207 => "";
     /// Has not run yet.

@@ -37,6 +37,9 @@ macro_rules! for_each_control_operation {
             0x204 domain_unpause(argument: InOut<DomainUnpause>) since 1 by dom0;
             /// Sets how many frames a domain may have. Errors: `ESRCH`; `EINVAL` dying.
             0x205 domain_set_max(argument: InOut<DomainSetMax>) since 1 by dom0;
+            /// Lets a domain that suspended itself go on where it stood. Errors: `ESRCH`; `EPERM` the caller itself; `EINVAL` not
+            /// suspended.
+            0x206 domain_resume(argument: InOut<DomainResume>) since 2 by dom0;
             /// Sets up to how many frames a domain may take more now; its maximum stays. Errors: `ESRCH`; `EINVAL` dying.
             0x207 domain_set_limit(argument: InOut<DomainSetLimit>) since 2 by dom0;
             /// Tells how often a domain has asked for each kind of thing. Errors: `ESRCH`.

@@ -32,8 +32,19 @@ macro_rules! for_each_event_operation {
             8 bind_vcpu(argument: In<EvtchnBindVcpu>) since 1 by any;
             /// Unmasks a port and delivers what is pending. Errors: `EINVAL` no such port.
             9 unmask(argument: In<EvtchnUnmask>) since 1 by any;
-            /// Closes all ports. Errors: `ESRCH`; `EPERM`; `EINVAL` another domain that is not paused.
+            /// Closes all ports and goes back to two-level events. Errors: `ESRCH`; `EPERM`; `EINVAL` another domain that is
+            /// not paused; `EAGAIN` ports were bound meanwhile.
             10 reset(argument: In<EvtchnReset>) since 1 by any;
+            /// Gives a vCPU its control block; the domain's first one changes it to FIFO events, with what is pending. Errors:
+            /// `ENOENT` no such vCPU; `EINVAL` the block would leave its page, is not on a multiple of 8, is the vCPU's second,
+            /// or is in a frame that is not the caller's or not plain data; `ENOMEM`.
+            11 init_control(argument: InOut<EvtchnInitControl>) since 1 by any;
+            /// Adds a page of event words. Errors: `EOPNOTSUPP` no FIFO events; `ENOSPC` 128 pages are there; `EINVAL` not the
+            /// caller's frame, or not plain data.
+            12 expand_array(argument: In<EvtchnExpandArray>) since 1 by any;
+            /// Chooses the queue of a port's later events. Errors: `EINVAL` no such port; `ENOSYS` no FIFO events; `EACCES` the
+            /// port is free; `EINVAL` a priority above 15.
+            13 set_priority(argument: In<EvtchnSetPriority>) since 1 by any;
         }
     };
 }

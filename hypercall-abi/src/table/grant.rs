@@ -25,13 +25,21 @@ macro_rules! for_each_grant_operation {
             5 copy(list: GuestPtr<GrantCopy>, count: u32) since 1 by any;
             /// Tells the size of a table. Errors: `EINVAL` if `count` is not 1. Statuses: `bad_domain`; `permission_denied`.
             6 query_size(argument: InOut<QuerySize>, count: u32) since 1 by any;
+            /// Unmaps, and moves the entry of another virtual address to the mapping's place. Statuses: those of an unmap.
+            7 unmap_and_replace(list: GuestPtr<UnmapAndReplace>, count: u32) since 1 by any;
             /// Chooses version 1. The version in force is written back in every case. Errors: `EINVAL` neither 1 nor 2;
             /// `ENOSYS` version 2.
             8 set_version(argument: InOut<SetVersion>) since 1 by any;
-            /// Version 2 only. Statuses: `general_error` unless no frame is asked for.
+            /// Version 2 only. Statuses: `bad_domain`; `permission_denied`; `general_error` unless no frame is asked for.
             9 get_status_frames(argument: InOut<GetStatusFrames>) since 1 by any;
             /// Tells a table's version: 1. Errors: `ESRCH`; `EPERM`.
             10 get_version(argument: InOut<GetVersion>) since 1 by any;
+            /// Exchanges two of the caller's entries. Statuses: `bad_gntref`; `eagain` one is in use.
+            11 swap_grant_ref(list: GuestPtr<SwapGrantRef>, count: u32) since 1 by any;
+            /// Cleans the cache of parts of frames, in order up to the first error. Errors: `EINVAL` beyond the frame, an
+            /// unknown `op`, no such frame, or one that the caller has not mapped; `EPERM` nobody's frame; `EOPNOTSUPP` to
+            /// forget what is not written back.
+            12 cache_flush(list: GuestPtr<CacheFlush>, count: u32) since 1 by any;
         }
     };
 }

@@ -35,9 +35,12 @@ macro_rules! for_each_memory_operation {
             11 exchange(argument: InOut<MemoryExchange>) since 1 by any;
             /// Tells where the M2P is.
             12 machphys_mapping(argument: Out<MachphysMapping>) since 1 by any;
-            /// Refused: memory maps follow from what a domain may have. Errors: `EPERM`.
+            /// Refused: memory maps follow from what a domain may have. Errors: `EINVAL` more than 1024 entries; `ESRCH`;
+            /// `EPERM`.
             13 set_memory_map(argument: In<ForeignMemoryMap>) since 1 by any;
-            /// Refused: for translated guests. Errors: `EACCES`.
+            /// Returns the highest PFN that a domain says it uses. Errors: `ESRCH`; `EPERM`.
+            14 maximum_gpfn(argument: In<MemoryDomain>) since 1 by any;
+            /// Refused: for translated guests. Errors: `ESRCH`; `EACCES`.
             15 remove_from_physmap(argument: In<RemoveFromPhysmap>) since 1 by any;
             /// Returns 0: frames are not shared by their contents.
             18 get_sharing_freed_pages() since 1 by any;
@@ -45,10 +48,16 @@ macro_rules! for_each_memory_operation {
             19 get_sharing_shared_pages() since 1 by any;
             /// Refused: for translated guests. Errors: `EOPNOTSUPP` a range; `ESRCH`; `EACCES`.
             23 add_to_physmap_batch(argument: In<AddToPhysmapBatch>) since 1 by any;
+            /// Refused: memory is promised by what a domain may have. Errors: `EINVAL` a list, an order, flags, or a domain that
+            /// is not named by its number; `EPERM`; `EOPNOTSUPP` for the control domain.
+            24 claim_pages(argument: In<MemoryReservation>) since 1 by dom0;
             /// Refused: there are no 32-bit guests. Errors: `EOPNOTSUPP`.
             25 machphys_compat_mfn_list(argument: In<MachphysMfnList>) since 1 by any;
             /// Refused: there is no virtual NUMA. Errors: `EINVAL` padding not 0; `ESRCH`; `EPERM`; `EOPNOTSUPP`.
             26 get_vnumainfo(argument: In<VnumaTopologyInfo>) since 1 by any;
+            /// Refused: frames of another domain are mapped by its grants. Errors: `EINVAL` padding not 0, or frames beyond 32
+            /// bits; `ESRCH`; `EPERM`; `EOPNOTSUPP` for the control domain.
+            28 acquire_resource(argument: In<AcquireResource>) since 1 by dom0;
         }
     };
 }

@@ -14,7 +14,7 @@ use crate::ids::{Nanos, PhysCpu};
 use crate::machine::Machine;
 use crate::paging::root;
 use crate::sync::Held;
-use crate::time::runstate;
+use crate::time::{clock, runstate};
 use crate::vcpu::shared::Vcpu;
 use crate::vcpu::{Mode, VcpuState};
 
@@ -146,8 +146,9 @@ impl<'a, M: Machine> Caller<'a, M> {
         self.state.mode = mode;
         self.load_root_of(mode);
         if mode == Mode::Kernel && core::mem::take(&mut self.state.area_due) {
-            self.state.area_due =
-                !runstate::update_area(self.hv, self.domain, self.vcpu, &mut self.held);
+            // Where the kernel's own tables lack them, nobody reads them.
+            runstate::update_area(self.hv, self.domain, self.vcpu, &mut self.held);
+            clock::write_area(self.hv, self.vcpu);
         }
     }
 

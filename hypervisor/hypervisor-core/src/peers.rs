@@ -1,9 +1,11 @@
 //! The caller's surroundings, as paging, memory and grant code ask about them: other domains, and the caller's vCPUs.
 
 use alloc::sync::Arc;
+use core::mem::offset_of;
 use core::ops::Deref;
 
 use hypercall_abi::memory::E820Entry;
+use hypercall_abi::shared_info::SharedInfo;
 use hypercall_abi::{Errno, GuestPtr, RawDomId};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -129,6 +131,12 @@ impl<M: Machine> memory::Requester<M> for Caller<'_, M> {
             self.control_right()?;
         }
         Ok(MemoryOf(target))
+    }
+
+    fn announced_pfns(&mut self, named: RawDomId) -> Result<u64, Errno> {
+        let MemoryOf(domain) = self.target(named)?;
+        let at = offset_of!(SharedInfo, max_pfn);
+        Ok(self.machine().load_u64(domain.shared_info(), at))
     }
 
     fn read<T: FromBytes + IntoBytes>(&self, from: GuestPtr<T>) -> Result<T, Errno> {

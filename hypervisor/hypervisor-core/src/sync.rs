@@ -53,6 +53,8 @@ pub mod rank {
     pub const PAGE_TABLES: u8 = 40;
     /// A domain's event channel ports.
     pub const PORTS: u8 = 50;
+    /// A domain's queues of FIFO events.
+    pub const EVENT_QUEUES: u8 = 55;
     /// A parked vCPU.
     pub const VCPU: u8 = 60;
     /// The scheduler.

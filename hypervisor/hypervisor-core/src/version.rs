@@ -5,8 +5,8 @@ use hypercall_abi::assist::VMASST_TYPE_PAE_EXTENDED_CR3;
 use hypercall_abi::table::prelude::*;
 use hypercall_abi::version::{
     CAPABILITIES, GUEST_ABI_VERSION, XENFEAT_DIRECT_MAPPED, XENFEAT_DOM0,
-    XENFEAT_GNTTAB_MAP_AVAIL_BITS, XENFEAT_HIGHMEM_ASSIST, XENFEAT_MMU_PT_UPDATE_PRESERVE_AD,
-    XENFEAT_PAE_PGDIR_ABOVE_4GB,
+    XENFEAT_GNTTAB_MAP_AVAIL_BITS, XENFEAT_HIGHMEM_ASSIST, XENFEAT_MEMORY_OP_VNODE_SUPPORTED,
+    XENFEAT_MMU_PT_UPDATE_PRESERVE_AD, XENFEAT_PAE_PGDIR_ABOVE_4GB,
 };
 
 use crate::caller::Caller;
@@ -83,6 +83,7 @@ fn get_features<M: Machine>(
     let mut submap = bit(XENFEAT_MMU_PT_UPDATE_PRESERVE_AD)
         | bit(XENFEAT_HIGHMEM_ASSIST)
         | bit(XENFEAT_GNTTAB_MAP_AVAIL_BITS)
+        | bit(XENFEAT_MEMORY_OP_VNODE_SUPPORTED)
         | bit(XENFEAT_DIRECT_MAPPED);
     if caller.domain.is_first() {
         submap |= bit(XENFEAT_DOM0);

@@ -399,7 +399,7 @@ fn other_operations_have_their_numbers() {
         (MMUEXT_COPY_PAGE, stable[3].get(), f[0].get(), EINVAL),
         (MMUEXT_COPY_PAGE, f[0].get(), foreign, EINVAL),
         (MMUEXT_FLUSH_CACHE, 0, 0, EACCES),
-        (18, 0, 0, EACCES),
+        (18, 0, 0, EINVAL),
         (MMUEXT_MARK_SUPER, 0, 0, EOPNOTSUPP),
         (14, 0, 0, ENOSYS),
         (21, 0, 0, ENOSYS),

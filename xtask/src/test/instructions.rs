@@ -17,6 +17,7 @@ use crate::test::suite::Suite;
 /// Test kernels that try privileged instructions on purpose, each with what it tries.
 const PRIVILEGED: &[(&str, &str)] = &[
     ("bench", "RDMSR and a CR read, whose emulation it measures"),
+    ("debug", "CR4 and the ports that breakpoints are set on"),
     (
         "emulation",
         "control registers, MSRs, ports and what must fault",

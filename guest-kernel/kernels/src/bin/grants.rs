@@ -8,14 +8,18 @@ use core::sync::atomic::Ordering;
 use guest_kernel::event::Port;
 use guest_kernel::grant::{Access, Grant, GrantError, Memory, map};
 use guest_kernel::heap::Page;
-use guest_kernel::hypercall::{self, grant::copy};
+use guest_kernel::hypercall::{self, Errno, grant::copy};
 use guest_kernel::start::Boot;
 use guest_kernel::trap::probe;
 use guest_kernels::{check, error, finish};
 use hypercall_abi::grant::{
-    GNTCOPY_SOURCE_GREF, GNTST_BAD_COPY_ARG, GNTST_BAD_DOMAIN, GNTST_BAD_GNTREF,
-    GNTST_GENERAL_ERROR, GrantCopy, GrantCopySide,
+    GNTCOPY_SOURCE_GREF, GNTMAP_HOST_MAP, GNTST_BAD_COPY_ARG, GNTST_BAD_DOMAIN, GNTST_BAD_GNTREF,
+    GNTST_BAD_HANDLE, GNTST_GENERAL_ERROR, GNTST_OKAY, GNTTABOP_MAP_GRANT_REF,
+    GNTTABOP_SWAP_GRANT_REF, GNTTABOP_UNMAP_AND_REPLACE, GrantCopy, GrantCopySide, MapGrantRef,
+    SwapGrantRef, UnmapAndReplace,
 };
+use hypercall_abi::mmu::{RawEntry, UVMF_ALL, UVMF_INVLPG};
+use hypercall_abi::number::GRANT_TABLE_OP;
 use hypercall_abi::{RawDomId, RawGrantRef};
 
 guest_kernel::entry!(main);
@@ -59,6 +63,8 @@ fn main(_: &'static Boot) {
     };
     let grant = writable(own, &lent, grant);
     copies(own, &lent, &grant);
+    replaced(own, &lent, &grant);
+    swapped(&grant);
     check!(
         grant.revoke().is_ok(),
         "a grant that nobody uses can be taken back"
@@ -148,6 +154,102 @@ fn copies(own: RawDomId, lent: &Memory, grant: &Grant) {
         unknown == Err(GrantError::Status(GNTST_GENERAL_ERROR)),
         "so is one by an empty entry"
     );
+}
+
+fn issue(command: u32, argument: u64) -> Result<u64, Errno> {
+    let arguments = [u64::from(command), argument, 1, 0, 0];
+    // SAFETY: entries and pages of this test only.
+    unsafe { hypercall::hypercall(u64::from(GRANT_TABLE_OP), arguments) }
+}
+
+/// A mapping in the place of a page, and another page in the place of the mapping.
+fn replaced(own: RawDomId, lent: &Memory, grant: &Grant) {
+    let (place, other) = (page(), page());
+    let (Some(left), Some(_)) = (place.frame(), other.frame()) else {
+        error(format_args!("no frames"))
+    };
+    other.u64(0).store(0xabcd, Ordering::SeqCst);
+    lent.u64(0).store(0x1bad, Ordering::SeqCst);
+    // SAFETY: the page is this test's, which looks at it again when something is there.
+    let emptied = unsafe {
+        hypercall::mmu::update_va_mapping(place.address(), RawEntry(0), UVMF_INVLPG | UVMF_ALL)
+    };
+    check!(emptied.is_ok(), "a place for a mapping");
+    let mut map = MapGrantRef {
+        host_addr: place.address() as u64,
+        flags: GNTMAP_HOST_MAP,
+        gref: grant.reference(),
+        dom: own,
+        ..MapGrantRef::default()
+    };
+    let done = issue(
+        GNTTABOP_MAP_GRANT_REF,
+        core::ptr::from_mut(&mut map).addr() as u64,
+    );
+    check!(
+        done == Ok(0) && map.status == GNTST_OKAY,
+        "a grant is mapped in the place of a page"
+    );
+    check!(
+        place.u64(0).load(Ordering::SeqCst) == 0x1bad,
+        "where it is seen"
+    );
+    let mut unmap = UnmapAndReplace {
+        host_addr: place.address() as u64,
+        new_addr: other.address() as u64,
+        handle: map.handle,
+        ..UnmapAndReplace::default()
+    };
+    let done = issue(
+        GNTTABOP_UNMAP_AND_REPLACE,
+        core::ptr::from_mut(&mut unmap).addr() as u64,
+    );
+    check!(
+        done == Ok(0) && unmap.status == GNTST_OKAY,
+        "unmapped, it makes room for another page"
+    );
+    check!(
+        place.u64(0).load(Ordering::SeqCst) == 0xabcd,
+        "which is seen there"
+    );
+    let fault = probe(write, other.address() as u64).err();
+    check!(
+        fault.is_some_and(|fault| fault.vector == 14 && fault.error_code == 2),
+        "and not where it was"
+    );
+    let done = issue(
+        GNTTABOP_UNMAP_AND_REPLACE,
+        core::ptr::from_mut(&mut unmap).addr() as u64,
+    );
+    check!(
+        done == Ok(0) && unmap.status == GNTST_BAD_HANDLE,
+        "the handle is gone"
+    );
+    let entry = RawEntry(left.0 << 12 | 3);
+    // SAFETY: nothing is mapped there, and the frame is nowhere else.
+    let restored = unsafe { hypercall::mmu::update_va_mapping(other.address(), entry, 0) };
+    check!(restored.is_ok(), "the first page takes the other's place");
+    // Their frames have changed places: the heap must not give them out as what they were.
+    core::mem::forget((place, other));
+}
+
+/// Entries exchanged, there and back.
+fn swapped(grant: &Grant) {
+    let mut swap = SwapGrantRef {
+        ref_a: grant.reference(),
+        ref_b: RawGrantRef(500),
+        ..SwapGrantRef::default()
+    };
+    for round in 0..2 {
+        let done = issue(
+            GNTTABOP_SWAP_GRANT_REF,
+            core::ptr::from_mut(&mut swap).addr() as u64,
+        );
+        check!(
+            done == Ok(0) && swap.status == GNTST_OKAY,
+            "entries can be exchanged ({round})"
+        );
+    }
 }
 
 fn read_only(own: RawDomId, lent: &Memory) {

@@ -2,42 +2,61 @@
 
 use core::fmt::{self, Write};
 
-use hypercall_abi::{Errno, GuestPtr};
+use hypercall_abi::console::CONSOLEIO_WRITE;
+use hypercall_abi::{Errno, GuestPtr, RegisterArgument};
 
 use crate::caller::Caller;
+use crate::dispatch::Arguments;
 use crate::machine::Machine;
 use crate::operations::operations;
+use crate::outcome::Outcome;
 
 hypercall_abi::for_each_console_operation!(operations);
 
 /// Bytes that are copied at once. A guest may ask for gigabytes.
 const CHUNK: usize = 128;
-/// Bytes that one call writes at most; the rest of a longer text is dropped. No console is that fast, and a guest must not
-/// hold a CPU for longer.
-const MOST: u64 = 64 * 1024;
 
+/// Runs the call; a long text goes on where it stopped.
+pub(crate) fn console_io<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    arguments: &mut Arguments,
+) -> Outcome {
+    let outcome = operation(caller, arguments);
+    let [command, count, buffer, ..] = arguments;
+    match (u32::from_register(*command), outcome) {
+        (CONSOLEIO_WRITE, Outcome::Done(written)) => {
+            let left = u64::from(u32::from_register(*count)).saturating_sub(written);
+            if left == 0 {
+                return Outcome::OK;
+            }
+            (*count, *buffer) = (left, buffer.saturating_add(written));
+            Outcome::Again
+        }
+        (_, outcome) => outcome,
+    }
+}
+
+/// Writes until all is written or something else waits for the CPU; how much that was.
 fn write<M: Machine>(
     caller: &mut Caller<'_, M>,
     count: u32,
     from: GuestPtr<u8>,
-) -> Result<(), Errno> {
+) -> Result<u64, Errno> {
     let size = usize::try_from(count).map_err(|_| Errno::EFAULT)?;
     caller.check_range(from.address(), size)?;
-    let mut left = u64::from(count).min(MOST);
-    let mut at = from.address();
+    let (mut written, count) = (0_u64, u64::from(count));
     let mut chunk = [0; CHUNK];
-    while left != 0 {
-        let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        let Some(bytes) = chunk.get_mut(..wanted) else {
+    while written < count && (written == 0 || !caller.machine().preempt_due()) {
+        let left = usize::try_from(count.saturating_sub(written)).unwrap_or(CHUNK);
+        let Some(bytes) = chunk.get_mut(..left.min(CHUNK)) else {
             return Err(Errno::EFAULT);
         };
-        caller.copy_in_bytes(at, bytes)?;
+        caller.copy_in_bytes(from.address().saturating_add(written), bytes)?;
+        let done = u64::try_from(bytes.len()).unwrap_or(0);
         show(caller, bytes);
-        let done = u64::try_from(wanted).unwrap_or(left);
-        at = at.saturating_add(done);
-        left = left.saturating_sub(done);
+        written = written.saturating_add(done);
     }
-    Ok(())
+    Ok(written)
 }
 
 fn read<M: Machine>(caller: &mut Caller<'_, M>, count: u32, _: GuestPtr<u8>) -> Result<u64, Errno> {

@@ -14,6 +14,7 @@ use crate::caller::Caller;
 use crate::domain::account::DomainMemory;
 use crate::domain::rights::ControlRight;
 use crate::domain::{DomId, Domain};
+use crate::event;
 use crate::frame::OwnerId;
 use crate::hypervisor::Hypervisor;
 use crate::ids::{Frames, Mfn, Nanos};
@@ -72,6 +73,7 @@ impl<M: Machine> Holders for Everyone<'_, M> {
                 .for_each_device_mapping(self.hv.ram(), held, &mut |mfn, writable| {
                     found(mfn, if writable { Hold::Write } else { Hold::Read });
                 });
+            event::for_each_frame(domain, held, &mut |mfn| found(mfn, Hold::Write));
         });
     }
 

@@ -9,7 +9,8 @@ use hypercall_abi::control::counters::{
 use hypercall_abi::control::domain::{
     CrashInfo as CrashRecord, DOMAIN_STATE_BUILDING, DOMAIN_STATE_CRASHED, DOMAIN_STATE_DYING,
     DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING, DOMAIN_STATE_SHUTDOWN, DomainCreate, DomainDestroy,
-    DomainInfo, DomainPause, DomainRecord, DomainSetLimit, DomainSetMax, DomainUnpause,
+    DomainInfo, DomainPause, DomainRecord, DomainResume, DomainSetLimit, DomainSetMax,
+    DomainUnpause,
 };
 use hypercall_abi::sched::SHUTDOWN_CRASH;
 use hypercall_abi::{Errno, RawDomId, RawMfn};
@@ -100,6 +101,22 @@ pub(super) fn domain_unpause<M: Machine>(
             .hv
             .unpause(&domain, &mut caller.effects, &mut caller.held),
     )?;
+    Ok(End::Done)
+}
+
+pub(super) fn domain_resume<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    _: ControlRight,
+    request: &mut DomainResume,
+) -> Answer {
+    require(request.reserved == [0; 3])?;
+    let domain = other(caller, request.domid)?;
+    let resumed = domain.life.lock(&mut caller.held).0.resume();
+    require(resumed)?;
+    // What stopped it paused it once.
+    let (effects, held) = (&mut caller.effects, &mut caller.held);
+    let paused = caller.hv.unpause(&domain, effects, held);
+    debug_assert!(paused, "a domain that stopped was paused then");
     Ok(End::Done)
 }
 

@@ -17,8 +17,8 @@ mod version;
 use audit::{audit, audit_breach};
 use device::{msix_bind, pci_read, pci_write};
 use domain::{
-    domain_counters, domain_create, domain_destroy, domain_info, domain_pause, domain_set_limit,
-    domain_set_max, domain_unpause,
+    domain_counters, domain_create, domain_destroy, domain_info, domain_pause, domain_resume,
+    domain_set_limit, domain_set_max, domain_unpause,
 };
 use grant::grant_seed;
 use host::{cpu_info, host_info, log_read, set_wallclock};

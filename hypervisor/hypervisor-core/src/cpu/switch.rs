@@ -89,8 +89,8 @@ impl<M: Machine> Cpu<M> {
         }
         machine.switch_in(&mut state);
         vcpu.set_running(Some(self.id));
-        clock::refresh(hv, vcpu, now);
-        state.area_due = !runstate::update_area(hv, &domain, vcpu, held);
+        let clock_written = clock::refresh(hv, vcpu, now);
+        state.area_due = !runstate::update_area(hv, &domain, vcpu, held) || !clock_written;
         timer::run_periodic(hv, &domain, id, now, effects);
         self.current = Some(Current {
             domain,

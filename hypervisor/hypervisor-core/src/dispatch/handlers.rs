@@ -1,6 +1,7 @@
 //! One function per row of the table: the handler's place in the tree, found by the call's public name.
 
-use hypercall_abi::Errno;
+use hypercall_abi::version::{XEN_DOMCTL_INTERFACE_VERSION, XEN_SYSCTL_INTERFACE_VERSION};
+use hypercall_abi::{Errno, GuestPtr};
 
 pub(super) use super::memory::{
     grant_table_op, memory_op, mmu_update, mmuext_op, set_gdt, update_descriptor,
@@ -27,10 +28,27 @@ refused! {
     kexec_op: EPERM;
     mca: EPERM;
     xenpmu_op: EOPNOTSUPP;
-    sysctl: EPERM;
-    domctl: EPERM;
     // Only a list of calls gets here: by itself it is handled before the table.
     iret: EINVAL;
+}
+
+/// Xen's tools: their structure is read and its version checked before the right, so that a version can be probed for.
+macro_rules! tools {
+    ($($name:ident: $size:literal bytes, version $version:ident;)*) => {$(
+        pub(super) fn $name<M: Machine>(caller: &mut Caller<'_, M>, arguments: &mut Arguments) -> Outcome {
+            let structure: GuestPtr<[u32; $size / 4]> = argument(arguments, 0);
+            Outcome::Refused(match caller.copy_in(structure) {
+                Err(error) => error,
+                Ok([_, $version, ..]) => Errno::EPERM,
+                Ok(_) => Errno::EACCES,
+            })
+        }
+    )*};
+}
+
+tools! {
+    sysctl: 136 bytes, version XEN_SYSCTL_INTERFACE_VERSION;
+    domctl: 144 bytes, version XEN_DOMCTL_INTERFACE_VERSION;
 }
 
 /// Handlers that take no more than the arguments as they are.
@@ -46,7 +64,7 @@ macro_rules! plain {
 plain! {
     multicall = multicall::multicall;
     xen_version = version::operation;
-    console_io = console::op::operation;
+    console_io = console::op::console_io;
     sched_op = sched::op::operation;
     callback_op = vcpu::calls::callback::operation;
     nmi_op = vcpu::calls::nmi::operation;

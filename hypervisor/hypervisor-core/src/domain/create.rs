@@ -206,7 +206,7 @@ fn reserve_alarms<M: Machine>(
     vcpus: usize,
     held: &mut Held<'_, 0>,
 ) -> Result<(), Errno> {
-    let alarms = u64::try_from(vcpus).unwrap_or(u64::MAX).saturating_mul(2);
+    let alarms = alarms_of(vcpus);
     let total = hv
         .alarms
         .fetch_add(alarms, Ordering::Relaxed)
@@ -219,6 +219,12 @@ fn reserve_alarms<M: Machine>(
     Ok(())
 }
 
+/// Alarms that a domain may have set: two of each vCPU, and two watchdogs.
+fn alarms_of(vcpus: usize) -> u64 {
+    let pairs = u64::try_from(vcpus).unwrap_or(u64::MAX).saturating_add(1);
+    pairs.saturating_mul(2)
+}
+
 /// Takes the domain out of table and timers: nobody finds it any more.
 pub(super) fn hide<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, held: &mut Held<'_, 0>) {
     hv.domains.remove(domain, held);
@@ -227,9 +233,7 @@ pub(super) fn hide<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, held: &mut H
             record.timers.lock(held).0.cancel_all_of(domain);
         }
     }
-    let alarms = u64::try_from(domain.vcpus().len())
-        .unwrap_or(0)
-        .saturating_mul(2);
+    let alarms = alarms_of(domain.vcpus().len());
     hv.alarms.fetch_sub(alarms, Ordering::Relaxed);
 }
 

@@ -17,6 +17,8 @@ impl ShutdownReason {
     pub const SUSPEND: Self = Self(2);
     /// The guest says that it crashed.
     pub const CRASH: Self = Self(3);
+    /// A watchdog ran out.
+    pub const WATCHDOG: Self = Self(4);
 
     /// Only the low 8 bits of a guest's word count.
     #[must_use]
@@ -39,6 +41,7 @@ impl fmt::Display for ShutdownReason {
             Self::REBOOT => f.write_str("reboot"),
             Self::SUSPEND => f.write_str("suspend"),
             Self::CRASH => f.write_str("its kernel says that it crashed"),
+            Self::WATCHDOG => f.write_str("a watchdog ran out"),
             Self(number) => write!(f, "reason {number}"),
         }
     }
@@ -68,6 +71,8 @@ pub struct LifeRecord {
     pub latched: Option<ShutdownReason>,
     /// The crash, kept while the domain is being taken apart.
     pub crash: Option<CrashInfo>,
+    /// Which watchdogs are in use.
+    pub watchdogs: [bool; 2],
 }
 
 impl LifeRecord {
@@ -78,6 +83,7 @@ impl LifeRecord {
             state: Life::Building,
             latched: None,
             crash: None,
+            watchdogs: [false; 2],
         }
     }
 
@@ -102,6 +108,16 @@ impl LifeRecord {
             }
             Life::Shutdown(_) | Life::Crashed(_) | Life::Dying => false,
         }
+    }
+
+    /// A domain that was suspended goes on. False if it was not.
+    pub fn resume(&mut self) -> bool {
+        let suspended = self.state == Life::Shutdown(ShutdownReason::SUSPEND);
+        if suspended {
+            self.state = Life::Running;
+            self.latched = None;
+        }
+        suspended
     }
 
     /// The domain is being taken apart from now on.

@@ -91,9 +91,10 @@ fn begin<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) {
     log::info!("d{}: is being destroyed", domain.id().get());
 }
 
-/// Lets go of the frames that hold shared state of vCPUs. None of them is told anything any more: no port is left, and who
+/// Lets go of the frames that hold event queues and shared state of vCPUs. None of them is told anything any more: no port is left, and who
 /// saw one open is done.
-fn drop_registered_areas<M: Machine>(caller: &Caller<'_, M>, domain: &Domain) {
+fn drop_registered_areas<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) {
+    event::drop_queues(caller.hv.ram(), domain, &mut caller.held);
     for vcpu in domain
         .vcpus()
         .iter()

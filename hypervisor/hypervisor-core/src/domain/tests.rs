@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use hypercall_abi::control::ControlArgument;
-use hypercall_abi::control::domain::{DomainDestroy, DomainUnpause};
+use hypercall_abi::control::domain::{DomainDestroy, DomainResume, DomainUnpause};
 use hypercall_abi::table::prelude::RegisterArgument;
 use hypercall_abi::{Errno, RawDomId, number};
 use zerocopy::IntoBytes;
@@ -121,4 +121,29 @@ fn a_domain_that_has_stopped_cannot_be_unpaused() {
     assert_eq!(unpaused, Errno::EINVAL.to_register());
     let group = domain.group().unwrap();
     assert_eq!(bench.hv.scheduler.lock(&mut held).0.pauses(group), 1);
+}
+
+#[test]
+fn a_suspended_domain_goes_on_and_no_other_does() {
+    let mut bench = Bench::new();
+    let domain = second(&bench);
+    let (mut held, mut effects) = (Held::enter(), Effects::new());
+    let resume = |bench: &mut Bench| {
+        op(bench, |request: &mut DomainResume| {
+            request.domid = RawDomId(3);
+        })
+    };
+    assert_eq!(resume(&mut bench), Errno::EINVAL.to_register());
+    domain.life.lock(&mut held).0.start();
+    let group = domain.group().unwrap();
+    let pauses = |bench: &Bench| bench.hv.scheduler.lock(&mut Held::enter()).0.pauses(group);
+    let before = pauses(&bench);
+    let suspend = ShutdownReason::SUSPEND;
+    stop::shut_down(&bench.hv, &domain, suspend, &mut effects, &mut held);
+    assert_eq!(pauses(&bench), before + 1);
+    assert_eq!(resume(&mut bench), 0);
+    assert_eq!(pauses(&bench), before);
+    let state = domain.life.lock(&mut held).0.state;
+    assert_eq!(state, Life::Running);
+    assert_eq!(resume(&mut bench), Errno::EINVAL.to_register());
 }

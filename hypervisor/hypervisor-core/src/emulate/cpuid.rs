@@ -62,10 +62,12 @@ const LEAF7_1_EAX_SHOWN: u32 = bits(&[4, 5, 10, 11, 12, 23]);
 const LEAF7_1_EDX_SHOWN: u32 = bits(&[4, 5]);
 const EXTENDED_EDX_OWN: u32 = bits(&[11, 20, 22, 25, 27, 29, 30, 31]);
 const EXTENDED_EDX_INTEL: u32 = bits(&[11, 20, 27, 29]);
+const EXTENDED_EDX_RDTSCP: u32 = 1 << 27;
 const EXTENDED_EDX_MUST: u32 = bits(&[11, 29]);
 /// Bits of 0x80000001 EDX that AMD repeats from leaf 1.
 const EXTENDED_EDX_SHARED: u32 = 0x0183_f3ff;
-const EXTENDED_ECX_HIDDEN: u32 = bits(&[2, 3, 4, 9, 10, 12, 13, 15, 19, 22, 23, 24, 28, 29]);
+/// Bit 26 among them: address masks of breakpoints are registers that are not switched.
+const EXTENDED_ECX_HIDDEN: u32 = bits(&[2, 3, 4, 9, 10, 12, 13, 15, 19, 22, 23, 24, 26, 28, 29]);
 const CAPACITY_EBX_SHOWN: u32 = bits(&[0, 2, 9]);
 const HIGHEST: u32 = 0xd;
 const HIGHEST_EXTENDED: u32 = 0x8000_0008;
@@ -114,7 +116,7 @@ pub fn cr4_offered(host: &impl Fn(u32, u32) -> Leaf) -> u64 {
 pub fn leaf(host: &impl Fn(u32, u32) -> Leaf, leaf: u32, subleaf: u32, view: &View) -> Leaf {
     match leaf {
         0..=HIGHEST => basic(host, leaf, subleaf, view),
-        BASE..=0x4000_0005 => hypervisor(leaf, subleaf, view),
+        BASE..=0x4000_0005 => hypervisor(host, leaf, subleaf, view),
         0x8000_0000..=HIGHEST_EXTENDED => extended(host, leaf, view),
         _ => ZERO,
     }
@@ -215,12 +217,17 @@ fn area_size(host: &impl Fn(u32, u32) -> Leaf, mask: u64) -> u32 {
         .fold(XSAVE_HEADER_END, u32::max)
 }
 
-fn hypervisor(leaf: u32, subleaf: u32, view: &View) -> Leaf {
+fn hypervisor(host: &impl Fn(u32, u32) -> Leaf, leaf: u32, subleaf: u32, view: &View) -> Leaf {
     match (leaf.wrapping_sub(BASE), subleaf) {
         (0, _) => [0x4000_0005, 0x566e_6558, 0x6558_4d4d, 0x4d4d_566e],
         (1, _) => [INTERFACE_VERSION, 0, 0, 0],
         (2, _) => [1, BASE, 1, 0],
-        (3, 0) => [u32::from(view.tsc_stable) << 1, 0, view.tsc_khz, 0],
+        (3, 0) => {
+            let [_, _, _, edx] = host(0x8000_0001, 0);
+            let rdtscp = u32::from(edx & EXTENDED_EDX_RDTSCP != 0);
+            let how = u32::from(view.tsc_stable) << 1 | rdtscp << 2;
+            [how, 0, view.tsc_khz, 0]
+        }
         (3, 1) => [
             0,
             0,

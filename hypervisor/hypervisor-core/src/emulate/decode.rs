@@ -96,6 +96,7 @@ pub enum Direction {
 #[expect(missing_docs, reason = "each variant is the register of its name")]
 pub enum Segment {
     Flat,
+    Stack,
     Fs,
     Gs,
 }
@@ -269,12 +270,11 @@ fn prefixes(reader: &mut Reader<'_>, bits: Bits) -> Result<(Prefixes, u8), Undec
             0x67 => found.address = true,
             0xf2 | 0xf3 => found.repeat = true,
             0xf0 => found.lock = true,
-            0x26 | 0x2e | 0x36 | 0x3e => {
-                // In 64-bit code these are ignored, wherever they stand.
-                if bits != Bits::B64 {
-                    found.segment = Segment::Flat;
-                }
-            }
+            // In 64-bit code these three are ignored, wherever they stand.
+            0x26 | 0x2e | 0x3e if bits == Bits::B64 => {}
+            0x26 | 0x2e | 0x3e => found.segment = Segment::Flat,
+            // Its base is 0 too, but its faults are the stack's.
+            0x36 => found.segment = Segment::Stack,
             0x64 => found.segment = Segment::Fs,
             0x65 => found.segment = Segment::Gs,
             0x40..=0x4f if bits == Bits::B64 => {

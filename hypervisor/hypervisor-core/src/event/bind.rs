@@ -3,7 +3,6 @@
 use hypercall_abi::RawDomId;
 
 use super::error::EventError;
-use super::line::DeviceLines;
 use super::port::{Binding, Port, Record, VirqNumber};
 use super::table::{EventTable, Ports};
 use super::two_level;
@@ -14,14 +13,15 @@ use crate::machine::{DeviceLine, Machine};
 use crate::sync::Held;
 
 /// Makes a port of `domain` that waits for `remote`. `allowed` is asked once a port is found, as Xen does.
-pub(super) fn alloc_unbound(
+pub(super) fn alloc_unbound<M: Machine>(
+    machine: &M,
     domain: &Domain,
     remote: RawDomId,
     allowed: impl FnOnce() -> Result<(), EventError>,
     held: &mut Held<'_, 0>,
 ) -> Result<Port, EventError> {
-    let (mut ports, _) = domain.events.lock(held);
-    let port = ports.free_port()?;
+    let (mut ports, mut held) = domain.events.lock(held);
+    let port = ports.free_port(machine, &mut held)?;
     allowed()?;
     ports.set(
         port,
@@ -34,7 +34,8 @@ pub(super) fn alloc_unbound(
 }
 
 /// Connects a new port of `local` with `number`, a port of `remote` that waits for it.
-pub(super) fn bind_interdomain(
+pub(super) fn bind_interdomain<M: Machine>(
+    machine: &M,
     local: &Domain,
     remote: &Domain,
     number: u32,
@@ -46,8 +47,8 @@ pub(super) fn bind_interdomain(
         vcpu,
     };
     if local.serial() == remote.serial() {
-        let (mut ports, _) = local.events.lock(held);
-        let port = ports.free_port()?;
+        let (mut ports, mut held) = local.events.lock(held);
+        let port = ports.free_port(machine, &mut held)?;
         let peer = local.events.port(number).ok_or(EventError::BadPort)?;
         let record = ports.record(peer);
         if !waits(record) {
@@ -62,8 +63,8 @@ pub(super) fn bind_interdomain(
         (&remote.events, remote.serial()),
         held,
     );
-    let (mut ours, mut theirs) = locked.ok_or(EventError::NoDomain)?;
-    let port = ours.free_port()?;
+    let (mut ours, mut theirs, mut held) = locked.ok_or(EventError::NoDomain)?;
+    let port = ours.free_port(machine, &mut held)?;
     let peer = remote.events.port(number).ok_or(EventError::BadPort)?;
     let record = theirs.record(peer);
     if !waits(record) {
@@ -75,17 +76,18 @@ pub(super) fn bind_interdomain(
 }
 
 /// Makes a port for a virtual interrupt.
-pub(super) fn bind_virq(
+pub(super) fn bind_virq<M: Machine>(
+    machine: &M,
     domain: &Domain,
     virq: VirqNumber,
     vcpu: VcpuId,
     held: &mut Held<'_, 0>,
 ) -> Result<Port, EventError> {
-    let (mut ports, _) = domain.events.lock(held);
+    let (mut ports, mut held) = domain.events.lock(held);
     if domain.events.virq_port(vcpu, virq).is_some() {
         return Err(EventError::AlreadyBound);
     }
-    let port = ports.free_port()?;
+    let port = ports.free_port(machine, &mut held)?;
     ports.set(
         port,
         Record {
@@ -98,13 +100,14 @@ pub(super) fn bind_virq(
 }
 
 /// Makes a port by which a domain's vCPUs notify one of them.
-pub(super) fn bind_ipi(
+pub(super) fn bind_ipi<M: Machine>(
+    machine: &M,
     domain: &Domain,
     vcpu: VcpuId,
     held: &mut Held<'_, 0>,
 ) -> Result<Port, EventError> {
-    let (mut ports, _) = domain.events.lock(held);
-    let port = ports.free_port()?;
+    let (mut ports, mut held) = domain.events.lock(held);
+    let port = ports.free_port(machine, &mut held)?;
     ports.set(
         port,
         Record {
@@ -116,20 +119,21 @@ pub(super) fn bind_ipi(
 }
 
 /// Makes a port for a device's interrupt.
-pub(super) fn bind_line(
+pub(super) fn bind_line<M: Machine>(
+    hv: &Hypervisor<M>,
     domain: &Domain,
-    lines: &DeviceLines,
     line: DeviceLine,
     held: &mut Held<'_, 0>,
 ) -> Result<Port, EventError> {
-    let (mut ports, _) = domain.events.lock(held);
+    let lines = hv.lines();
+    let (mut ports, mut held) = domain.events.lock(held);
     if !domain.is_first() || !lines.is_claimed(line) {
         return Err(EventError::NotItsLine);
     }
     if lines.port(line).is_some() {
         return Err(EventError::AlreadyBound);
     }
-    let port = ports.free_port()?;
+    let port = ports.free_port(hv.machine(), &mut held)?;
     ports.set(
         port,
         Record {
@@ -204,14 +208,14 @@ fn close_both<M: Machine>(
         (&remote.events, remote.serial()),
         held,
     );
-    let Some((mut ours, mut theirs)) = locked else {
+    let Some((mut ours, mut theirs, mut held)) = locked else {
         return false;
     };
     if ours.record(port) != record {
         return false;
     }
     wait_again(&mut theirs, peer, domain.id());
-    free(hv, domain, &mut ours, port);
+    free(hv, domain, &mut ours, port, &mut held);
     true
 }
 
@@ -222,7 +226,7 @@ fn close_one<M: Machine>(
     record: Record,
     held: &mut Held<'_, 0>,
 ) -> bool {
-    let (mut ports, _) = domain.events.lock(held);
+    let (mut ports, mut held) = domain.events.lock(held);
     if ports.record(port) != record {
         return false;
     }
@@ -234,7 +238,7 @@ fn close_one<M: Machine>(
         Binding::Line(line) => hv.lines().bind(line, None),
         Binding::Free | Binding::Interdomain(..) | Binding::Unbound(_) | Binding::Ipi => {}
     }
-    free(hv, domain, &mut ports, port);
+    free(hv, domain, &mut ports, port, &mut held);
     true
 }
 
@@ -250,9 +254,19 @@ fn wait_again(ports: &mut Ports<'_>, port: Port, remote: DomId) {
     );
 }
 
-fn free<M: Machine>(hv: &Hypervisor<M>, domain: &Domain, ports: &mut Ports<'_>, port: Port) {
+fn free<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    ports: &mut Ports<'_>,
+    port: Port,
+    held: &mut Held<'_, TOP>,
+) {
     // Before the record, so that who finds the port free finds it quiet.
-    two_level::clear_pending(hv.machine(), domain.shared_info(), port);
+    let events = &domain.events;
+    let queued = events.with_queues(held, |fifo| fifo.free(hv.machine(), port));
+    if queued.is_none() {
+        two_level::clear_pending(hv.machine(), domain.shared_info(), port);
+    }
     ports.set(port, Record::free());
 }
 

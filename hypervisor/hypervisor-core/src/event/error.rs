@@ -47,6 +47,36 @@ pub enum EventError {
     /// The other domain runs.
     #[error("the domain is not one that is being built")]
     NotBuilding,
+    /// Ports were bound while all were being closed.
+    #[error("a port was bound meanwhile")]
+    BoundMeanwhile,
+    /// Two-level events have no priorities.
+    #[error("the domain has no FIFO events")]
+    NoPriorities,
+    /// The port is free.
+    #[error("the port is nobody's")]
+    FreePort,
+    /// No such priority.
+    #[error("there is no such priority")]
+    BadPriority,
+    /// There are no FIFO events to add words to.
+    #[error("the domain has no control block")]
+    NoQueues,
+    /// The array has as many pages as it can have.
+    #[error("the array of words is full")]
+    FullArray,
+    /// A control block would not lie in its page, or not on a multiple of 8.
+    #[error("a control block cannot be there")]
+    BadOffset,
+    /// The vCPU has a control block.
+    #[error("the vCPU has a control block already")]
+    HasControl,
+    /// Not the domain's frame, or in use as a table.
+    #[error("the frame cannot hold events")]
+    BadFrame,
+    /// No memory for the queues.
+    #[error("there is no memory for the queues")]
+    NoMemory,
 }
 
 impl EventError {
@@ -57,15 +87,24 @@ impl EventError {
             Self::Fault => Errno::EFAULT,
             Self::NoDomain => Errno::ESRCH,
             Self::Denied | Self::NotItsLine => Errno::EPERM,
+            Self::NoPriorities => Errno::ENOSYS,
+            Self::FreePort => Errno::EACCES,
+            Self::NoQueues => Errno::EOPNOTSUPP,
+            Self::NoMemory => Errno::ENOMEM,
+            Self::BoundMeanwhile => Errno::EAGAIN,
             Self::NoVcpu => Errno::ENOENT,
             Self::BadPort
             | Self::WrongKind
             | Self::NotWaiting
             | Self::BadVirq
             | Self::Dying
+            | Self::BadPriority
+            | Self::BadOffset
+            | Self::HasControl
+            | Self::BadFrame
             | Self::NotBuilding => Errno::EINVAL,
             Self::AlreadyBound => Errno::EEXIST,
-            Self::NoPort => Errno::ENOSPC,
+            Self::NoPort | Self::FullArray => Errno::ENOSPC,
         }
     }
 }

@@ -9,10 +9,9 @@ use hypercall_abi::table::prelude::*;
 use hypercall_abi::{Errno, RawPort};
 
 use super::bind::{self, Last};
-use super::deliver;
 use super::error::EventError;
-use super::port::{Binding, Port, VirqNumber};
-use super::two_level;
+use super::port::{Binding, Port, Record, VirqNumber};
+use super::{deliver, queues};
 use crate::caller::Caller;
 use crate::domain::Domain;
 use crate::domain::life::Life;
@@ -22,6 +21,9 @@ use crate::operations::operations;
 use crate::outcome::Outcome;
 
 hypercall_abi::for_each_event_operation!(operations);
+
+/// The port that every domain has and nobody gets.
+const RESERVED: RawPort = RawPort(0);
 
 /// Ports that a reset closes between two looks at whether it should stop.
 const RESET_STEP: usize = 64;
@@ -33,6 +35,7 @@ fn bind_interdomain<M: Machine>(
     let mut request = caller.copy_in(argument.0)?;
     let remote = caller.resolve(request.remote_dom)?;
     let bound = bind::bind_interdomain(
+        caller.machine(),
         caller.domain,
         &remote,
         request.remote_port.0,
@@ -61,9 +64,9 @@ fn bind_virq<M: Machine>(
     let virq = VirqNumber::new(request.virq).filter(|virq| virq.is_per_vcpu() || request.vcpu == 0);
     let virq = virq.ok_or(EventError::BadVirq.errno())?;
     let vcpu = vcpu(caller, request.vcpu)?;
-    let port =
-        bind::bind_virq(caller.domain, virq, vcpu, &mut caller.held).map_err(EventError::errno)?;
-    request.port = raw(port);
+    let (machine, domain) = (caller.machine(), caller.domain);
+    let bound = bind::bind_virq(machine, domain, virq, vcpu, &mut caller.held);
+    request.port = raw(bound.map_err(EventError::errno)?);
     caller.copy_out(argument.0, &request)
 }
 
@@ -75,7 +78,7 @@ fn bind_pirq<M: Machine>(
     let line = u8::try_from(request.pirq)
         .map(DeviceLine)
         .map_err(|_| Errno::EINVAL)?;
-    let bound = bind::bind_line(caller.domain, caller.hv.lines(), line, &mut caller.held);
+    let bound = bind::bind_line(caller.hv, caller.domain, line, &mut caller.held);
     request.port = raw(bound.map_err(EventError::errno)?);
     caller.machine().mask_line(line, false);
     caller.copy_out(argument.0, &request)
@@ -145,14 +148,19 @@ fn status<M: Machine>(
 ) -> Result<(), Errno> {
     let mut request = caller.copy_in(argument.0)?;
     let domain = caller.resolve(request.dom)?;
-    let port = domain
-        .events
-        .port(request.port.0)
-        .ok_or(EventError::BadPort.errno())?;
+    let record = match request.port {
+        // It exists, though it is never anybody's.
+        RESERVED => Record::free(),
+        RawPort(number) => {
+            let port = domain.events.port(number);
+            domain
+                .events
+                .record(port.ok_or(EventError::BadPort.errno())?)
+        }
+    };
     if domain.id() != caller.domain.id() {
         caller.control_right()?;
     }
-    let record = domain.events.record(port);
     let (status, detail, remote) = record.status();
     request.status = status;
     request.vcpu = record.vcpu.get().into();
@@ -179,6 +187,7 @@ fn alloc_unbound<M: Machine>(
         caller.control_right().map(drop)
     };
     let made = bind::alloc_unbound(
+        caller.machine(),
         &domain,
         remote,
         || right.map_err(|_| EventError::Denied),
@@ -194,8 +203,8 @@ fn bind_ipi<M: Machine>(
 ) -> Result<(), Errno> {
     let mut request = caller.copy_in(argument.0)?;
     let vcpu = vcpu(caller, request.vcpu)?;
-    let port = bind::bind_ipi(caller.domain, vcpu, &mut caller.held).map_err(EventError::errno)?;
-    request.port = raw(port);
+    let bound = bind::bind_ipi(caller.machine(), caller.domain, vcpu, &mut caller.held);
+    request.port = raw(bound.map_err(EventError::errno)?);
     caller.copy_out(argument.0, &request)
 }
 
@@ -211,18 +220,17 @@ fn bind_vcpu<M: Machine>(
 
 fn unmask<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnUnmask>) -> Result<(), Errno> {
     let request = caller.copy_in(argument.0)?;
-    let port = port(caller, request.port)?;
-    if two_level::unmask(caller.machine(), caller.domain.shared_info(), port) {
-        let record = caller.domain.events.record(port);
-        deliver::tell(
-            caller.hv,
-            caller.domain,
-            port,
-            record.vcpu,
-            &mut caller.effects,
-            &mut caller.held,
-        );
+    if request.port == RESERVED {
+        return Ok(());
     }
+    let port = port(caller, request.port)?;
+    deliver::unmask(
+        caller.hv,
+        caller.domain,
+        port,
+        &mut caller.effects,
+        &mut caller.held,
+    );
     Ok(())
 }
 
@@ -253,7 +261,39 @@ fn reset_domain<M: Machine>(
             return Ok(false);
         }
     }
-    Ok(true)
+    let done = queues::reset(caller.hv, &domain, &mut caller.held);
+    done.map(|()| true).map_err(EventError::errno)
+}
+
+fn init_control<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: InOut<EvtchnInitControl>,
+) -> Result<(), Errno> {
+    let mut request = caller.copy_in(argument.0)?;
+    let vcpu = vcpu(caller, request.vcpu)?;
+    queues::init_control(caller, vcpu, &mut request).map_err(EventError::errno)?;
+    caller.copy_out(argument.0, &request)
+}
+
+fn expand_array<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: In<EvtchnExpandArray>,
+) -> Result<(), Errno> {
+    let request = caller.copy_in(argument.0)?;
+    queues::expand_array(caller, &request).map_err(EventError::errno)
+}
+
+fn set_priority<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    argument: In<EvtchnSetPriority>,
+) -> Result<(), Errno> {
+    let request = caller.copy_in(argument.0)?;
+    let port = match request.port {
+        RESERVED if caller.domain.events.is_queued() => Err(EventError::FreePort.errno()),
+        RESERVED => Err(EventError::NoPriorities.errno()),
+        port => self::port(caller, port),
+    }?;
+    queues::set_priority(caller, port, &request).map_err(EventError::errno)
 }
 
 fn port<M: Machine>(caller: &Caller<'_, M>, port: RawPort) -> Result<Port, Errno> {

@@ -1,15 +1,20 @@
 //! A domain's ports: given out lowest first, changed under the lock of the ports, read without it.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use hypercall_abi::Errno;
 use hypercall_abi::event::{EVTCHN_2L_NR_CHANNELS, NR_VIRQS};
 
+use super::fifo::Fifo;
 use super::port::{Binding, Port, Record, VirqNumber};
 use crate::domain::DomId;
 use crate::heap;
 use crate::ids::VcpuId;
-use crate::sync::{AtomicU16, AtomicU64, Guard, Held, Ordering, Ranked, rank};
+use crate::machine::Machine;
+use crate::sync::{
+    AtomicBool, AtomicU16, AtomicU32, AtomicU64, Guard, Held, Ordering, Ranked, rank,
+};
 
 /// Ports of the first domain, which has an end of everybody's channels.
 pub const FIRST_DOMAIN_PORTS: u32 = EVTCHN_2L_NR_CHANNELS;
@@ -19,6 +24,12 @@ pub const DOMAIN_PORTS: u32 = 1024;
 /// The ports that one vCPU's virtual interrupts are bound to; 0 = none.
 type VirqPorts = [AtomicU16; VIRQS];
 
+/// The queues of a domain, if it has them.
+pub(super) type Queues = Option<Box<Fifo>>;
+
+/// Ports come into being in groups of so many, as in Xen: one of a group that never was needed is no port.
+const GROUP: u32 = 64;
+
 const VIRQS: usize = 24;
 const _: () = assert!(NR_VIRQS == 24, "as many as the ABI has");
 
@@ -27,6 +38,11 @@ const _: () = assert!(NR_VIRQS == 24, "as many as the ABI has");
 pub struct EventTable {
     /// Records, by port. Written under `allocation`'s lock; read by anyone.
     words: Vec<AtomicU64>,
+    /// Ports below this one exist: as many groups as were ever needed.
+    exist: AtomicU32,
+    /// Whether there are queues: looked at on the way of every event, so that two-level ones need no lock.
+    queued: AtomicBool,
+    queues: Ranked<{ rank::EVENT_QUEUES }, Option<Box<Fifo>>>,
     /// By vCPU; those that are not per vCPU are in vCPU 0's.
     virqs: Vec<VirqPorts>,
     allocation: Ranked<{ rank::PORTS }, Allocation>,
@@ -63,10 +79,14 @@ impl EventTable {
         let ports = usize::try_from(ports.min(EVTCHN_2L_NR_CHANNELS)).map_err(|_| Errno::EINVAL)?;
         let mut words = heap::list(ports)?;
         words.resize_with(ports, AtomicU64::default);
+        let exist = u32::try_from(ports).unwrap_or(GROUP).min(GROUP);
         let mut virqs = heap::list(vcpus)?;
         virqs.resize_with(vcpus, VirqPorts::default);
         Ok(Self {
             words,
+            exist: AtomicU32::new(exist),
+            queued: AtomicBool::new(false),
+            queues: Ranked::new(None),
             virqs,
             allocation: Ranked::new(Allocation {
                 lowest_free: 1,
@@ -77,7 +97,43 @@ impl EventTable {
 
     /// A port of this table, by the number that a guest gives.
     pub(super) fn port(&self, number: u32) -> Option<Port> {
-        Port::new(number).filter(|port| usize::from(port.get()) < self.words.len())
+        Port::new(number).filter(|_| number < self.exist.load(Ordering::Relaxed))
+    }
+
+    /// Whether the domain has FIFO events.
+    pub(super) fn is_queued(&self) -> bool {
+        // SeqCst: pairs with the change of form, see `queues`.
+        self.queued.load(Ordering::SeqCst)
+    }
+
+    /// Works on the queues, if there are any.
+    pub(super) fn with_queues<R, const TOP: u8>(
+        &self,
+        held: &mut Held<'_, TOP>,
+        work: impl FnOnce(&mut Fifo) -> R,
+    ) -> Option<R> {
+        if !self.is_queued() {
+            return None;
+        }
+        self.queues.lock(held).0.as_deref_mut().map(work)
+    }
+
+    /// Locks the queues, to make them or to take them away: `queued` has to follow.
+    pub(super) fn lock_queues<'a, const TOP: u8>(
+        &'a self,
+        held: &'a mut Held<'_, TOP>,
+    ) -> Guard<'a, Queues> {
+        self.queues.lock(held).0
+    }
+
+    /// Notes whether there are queues; under their lock.
+    pub(super) fn set_queued(&self, queued: bool) {
+        self.queued.store(queued, Ordering::SeqCst);
+    }
+
+    /// How many ports there can be, port 0 counted, and how many vCPUs are told of them.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.words.len(), self.virqs.len())
     }
 
     /// What a port is now; a claim again as soon as it was read, unless the ports are locked.
@@ -125,7 +181,7 @@ impl EventTable {
     #[cfg(any(test, feature = "breach"))]
     pub(crate) fn breach(&self, domain: DomId, plant: bool, held: &mut Held<'_, 0>) -> u64 {
         let last = u32::try_from(self.words.len()).unwrap_or(0).wrapping_sub(1);
-        let (port, other) = (self.port(last), self.port(last.wrapping_sub(1)));
+        let (port, other) = (Port::new(last), Port::new(last.wrapping_sub(1)));
         let (Some(port), Some(other)) = (port, other) else {
             return 0;
         };
@@ -141,7 +197,7 @@ impl EventTable {
 
     /// All ports that are in use, ascending.
     pub fn used(&self) -> impl Iterator<Item = (Port, Record)> {
-        let numbers = (0..EVTCHN_2L_NR_CHANNELS).take(self.words.len());
+        let numbers = 0..self.exist.load(Ordering::Relaxed);
         let ports = numbers
             .filter_map(Port::new)
             .map(|port| (port, self.record(port)));
@@ -168,8 +224,8 @@ impl EventTable {
         a: (&'a Self, u64),
         b: (&'a Self, u64),
         held: &'a mut Held<'_, TOP>,
-    ) -> Option<(Ports<'a>, Ports<'a>)> {
-        let (first, second, _) =
+    ) -> Option<(Ports<'a>, Ports<'a>, Held<'a, { rank::PORTS }>)> {
+        let (first, second, held) =
             Ranked::lock_pair((&a.0.allocation, a.1), (&b.0.allocation, b.1), held)?;
         Some((
             Ports {
@@ -180,6 +236,7 @@ impl EventTable {
                 table: b.0,
                 allocation: second,
             },
+            held,
         ))
     }
 
@@ -196,15 +253,29 @@ impl EventTable {
 }
 
 impl Ports<'_> {
-    /// The lowest free port. It stays free until it is set.
-    pub(super) fn free_port(&mut self) -> Result<Port, NoPort> {
+    /// The lowest free port. It stays free until it is set. One whose word is still in a queue is passed over: the guest has
+    /// to take it out first.
+    pub(super) fn free_port<M: Machine>(
+        &mut self,
+        machine: &M,
+        held: &mut Held<'_, { rank::PORTS }>,
+    ) -> Result<Port, NoPort> {
         if self.allocation.closed {
             return Err(NoPort::Dying);
         }
+        let mut lowest = None;
         for number in self.allocation.lowest_free.. {
-            let port = self.table.port(number.into()).ok_or(NoPort::Full)?;
-            if self.record(port).binding == Binding::Free {
-                self.allocation.lowest_free = number;
+            let port = Port::new(number.into())
+                .filter(|port| usize::from(port.get()) < self.table.words.len())
+                .ok_or(NoPort::Full)?;
+            if self.record(port).binding != Binding::Free {
+                continue;
+            }
+            self.allocation.lowest_free = *lowest.get_or_insert(number);
+            let linked = self
+                .table
+                .with_queues(held, |fifo| fifo.is_linked(machine, port));
+            if linked != Some(true) {
                 return Ok(port);
             }
         }
@@ -222,6 +293,11 @@ impl Ports<'_> {
             // Release: who sees the record sees the pending bit that was cleared before.
             word.store(record.pack(), Ordering::Release);
         }
+        let group_end = u32::from(port.get())
+            .saturating_add(1)
+            .next_multiple_of(GROUP);
+        let exist = group_end.min(u32::try_from(self.table.words.len()).unwrap_or(0));
+        self.table.exist.fetch_max(exist, Ordering::Relaxed);
         if record.binding == Binding::Free {
             self.allocation.lowest_free = self.allocation.lowest_free.min(port.get());
         }
@@ -243,6 +319,7 @@ impl Ports<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::FakeMachine;
 
     fn ipi() -> Record {
         Record {
@@ -254,18 +331,20 @@ mod tests {
     #[test]
     fn the_lowest_free_port_is_given_until_none_is_left() {
         let table = EventTable::new(4, 1).unwrap();
+        let machine = FakeMachine::new(&[], 1);
         let mut held = Held::enter();
-        let (mut ports, _held) = table.lock(&mut held);
+        let (mut ports, mut held) = table.lock(&mut held);
+        let mut free = |ports: &mut Ports<'_>| ports.free_port(&machine, &mut held);
         for expected in 1..4 {
-            let port = ports.free_port().unwrap();
+            let port = free(&mut ports).unwrap();
             assert_eq!(port.get(), expected);
             ports.set(port, ipi());
         }
-        assert_eq!(ports.free_port(), Err(NoPort::Full));
+        assert_eq!(free(&mut ports), Err(NoPort::Full));
         ports.set(Port::new(2).unwrap(), Record::free());
-        assert_eq!(ports.free_port(), Ok(Port::new(2).unwrap()));
+        assert_eq!(free(&mut ports), Ok(Port::new(2).unwrap()));
         ports.close();
-        assert_eq!(ports.free_port(), Err(NoPort::Dying));
+        assert_eq!(free(&mut ports), Err(NoPort::Dying));
         drop(ports);
         assert!(table.used().map(|(port, _)| port.get()).eq([1, 3]));
     }

@@ -73,6 +73,14 @@ impl SharedEntry {
             .into()
     }
 
+    /// Exchanges two entries whole.
+    pub(super) fn swap<M: Machine>(self, machine: &M, other: Self) {
+        let word = machine.load_u64(self.frame, self.offset);
+        let others = machine.load_u64(other.frame, other.offset);
+        machine.store_u64(self.frame, self.offset, others);
+        machine.store_u64(other.frame, other.offset, word);
+    }
+
     /// Writes an entry that lets `domid` read and write frame `mfn`.
     pub(super) fn permit<M: Machine>(self, machine: &M, domid: u16, mfn: u32) {
         machine.store_u32(self.frame, self.offset.saturating_add(FRAME), mfn);

@@ -9,6 +9,7 @@
 //! back with it; the pins stay until the handle is unmapped or the domain ends.
 
 mod active;
+mod cache;
 mod copy;
 mod entry;
 mod handle;

@@ -2,16 +2,17 @@
 
 use hypercall_abi::Errno;
 use hypercall_abi::grant::{
-    GNTTABOP_COPY, GNTTABOP_GET_STATUS_FRAMES, GNTTABOP_GET_VERSION, GNTTABOP_MAP_GRANT_REF,
-    GNTTABOP_QUERY_SIZE, GNTTABOP_SET_VERSION, GNTTABOP_SETUP_TABLE, GNTTABOP_TRANSFER,
+    CacheFlush, GNTTABOP_CACHE_FLUSH, GNTTABOP_COPY, GNTTABOP_GET_STATUS_FRAMES,
+    GNTTABOP_GET_VERSION, GNTTABOP_MAP_GRANT_REF, GNTTABOP_QUERY_SIZE, GNTTABOP_SET_VERSION,
+    GNTTABOP_SETUP_TABLE, GNTTABOP_SWAP_GRANT_REF, GNTTABOP_TRANSFER, GNTTABOP_UNMAP_AND_REPLACE,
     GNTTABOP_UNMAP_GRANT_REF, GetStatusFrames, GetVersion, GrantCopy, MapGrantRef, QuerySize,
-    SetupTable, UnmapGrantRef,
+    SetupTable, SwapGrantRef, UnmapAndReplace, UnmapGrantRef,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::unmap::{self, GROUP};
+use super::unmap::{self, GROUP, Unmapping};
 use super::world::{GrantCall, World};
-use super::{copy, map, query};
+use super::{cache, copy, map, query};
 use crate::guest::NoAccess;
 use crate::machine::Machine;
 use crate::paging::layout::is_guest;
@@ -62,8 +63,18 @@ pub fn grant_table_op<M: Machine, W: World>(
             map::map(call, request, held);
         }),
         // Most calls are of one request, for which a whole group is too much to prepare.
-        GNTTABOP_UNMAP_GRANT_REF if count == 1 => unmap_all::<1, _, _>(call, array, count, held),
-        GNTTABOP_UNMAP_GRANT_REF => unmap_all::<GROUP, _, _>(call, array, count, held),
+        GNTTABOP_UNMAP_GRANT_REF if count == 1 => {
+            unmap_all::<1, M, W, UnmapGrantRef>(call, array, count, held)
+        }
+        GNTTABOP_UNMAP_GRANT_REF => {
+            unmap_all::<GROUP, M, W, UnmapGrantRef>(call, array, count, held)
+        }
+        GNTTABOP_UNMAP_AND_REPLACE => {
+            unmap_all::<GROUP, M, W, UnmapAndReplace>(call, array, count, held)
+        }
+        GNTTABOP_SWAP_GRANT_REF => each(call, array, count, |request: &mut SwapGrantRef| {
+            query::swap_grant_ref(call, request, held);
+        }),
         GNTTABOP_COPY => each(call, array, count, |request: &mut GrantCopy| {
             copy::copy(call, request, held);
         }),
@@ -98,10 +109,11 @@ pub fn grant_table_op<M: Machine, W: World>(
             count,
             Tell::Done,
             |request: &mut GetStatusFrames| {
-                query::get_status_frames(request);
+                query::get_status_frames(call, request, held);
                 Ok(())
             },
         ),
+        GNTTABOP_CACHE_FLUSH => cache_flush(call, array, count, held),
         GNTTABOP_TRANSFER => GrantOutcome::Refused(Errno::EOPNOTSUPP),
         _ => GrantOutcome::Refused(Errno::ENOSYS),
     }
@@ -131,6 +143,33 @@ fn each<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
             return error.into();
         }
         at = at.wrapping_add(u64::try_from(size_of::<T>()).unwrap_or(0));
+    }
+    GrantOutcome::Done
+}
+
+/// Runs a list of requests that have no status: the first error is the call's.
+fn cache_flush<M: Machine, W: World>(
+    call: GrantCall<'_, M, W>,
+    array: u64,
+    count: u32,
+    held: &mut Held<'_, 0>,
+) -> GrantOutcome {
+    if !is_guest(array) {
+        return GrantOutcome::Refused(Errno::EFAULT);
+    }
+    let mut at = array;
+    for done in 0..count {
+        if done > 0 && call.ram.machine.preempt_due() {
+            return GrantOutcome::Again(at, count.saturating_sub(done));
+        }
+        let request = match call.guest().read::<CacheFlush>(at) {
+            Ok(request) => request,
+            Err(error) => return error.into(),
+        };
+        if let Err(error) = cache::flush(call, &request, held) {
+            return GrantOutcome::Refused(error);
+        }
+        at = at.wrapping_add(u64::try_from(size_of::<CacheFlush>()).unwrap_or(0));
     }
     GrantOutcome::Done
 }
@@ -171,7 +210,12 @@ fn single<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
 
 /// Unmaps in groups that share a flush. A status is told before its group's flush, as the guest may not look at it before
 /// the call returns.
-fn unmap_all<const MEMBERS: usize, M: Machine, W: World>(
+fn unmap_all<
+    const MEMBERS: usize,
+    M: Machine,
+    W: World,
+    T: Unmapping + FromBytes + IntoBytes + Immutable,
+>(
     call: GrantCall<'_, M, W>,
     array: u64,
     count: u32,
@@ -179,7 +223,7 @@ fn unmap_all<const MEMBERS: usize, M: Machine, W: World>(
 ) -> GrantOutcome {
     let mut at = array;
     let mut left = count;
-    let size = u64::try_from(size_of::<UnmapGrantRef>()).unwrap_or(0);
+    let size = u64::try_from(size_of::<T>()).unwrap_or(0);
     loop {
         let mut group = [const { None }; MEMBERS];
         let members = usize::try_from(left).unwrap_or(MEMBERS).min(MEMBERS);
@@ -188,7 +232,7 @@ fn unmap_all<const MEMBERS: usize, M: Machine, W: World>(
             call,
             at,
             u32::try_from(members).unwrap_or(0),
-            |request: &mut UnmapGrantRef| {
+            |request: &mut T| {
                 if let Some(slot) = slots.next() {
                     *slot = unmap::begin(call, request, held);
                 }

@@ -1,7 +1,7 @@
 //! Operations on a whole table: its frames, its size, its version.
 
 use hypercall_abi::grant::{
-    GNTST_OKAY, GetStatusFrames, GetVersion, MAX_GRANT_FRAMES, QuerySize, SetVersion, SetupTable,
+    GetStatusFrames, GetVersion, MAX_GRANT_FRAMES, QuerySize, SetVersion, SetupTable, SwapGrantRef,
 };
 use hypercall_abi::{Errno, ids::RawMfn};
 
@@ -104,10 +104,26 @@ pub(super) fn get_version<M: Machine, W: World>(
 }
 
 /// Status frames are version 2's: there are none.
-pub(super) fn get_status_frames(request: &mut GetStatusFrames) {
-    request.status = if request.nr_frames == 0 {
-        GNTST_OKAY
+pub(super) fn get_status_frames<M: Machine, W: World>(
+    call: GrantCall<'_, M, W>,
+    request: &mut GetStatusFrames,
+    held: &mut Held<'_, 0>,
+) {
+    let none = if request.nr_frames == 0 {
+        Ok(())
     } else {
-        Status::GeneralError.number()
+        Err(Status::GeneralError)
     };
+    request.status = number_of(call.table_of(request.dom.0, held).and(none));
+}
+
+/// Exchanges two of the caller's entries.
+pub(super) fn swap_grant_ref<M: Machine, W: World>(
+    call: GrantCall<'_, M, W>,
+    request: &mut SwapGrantRef,
+    held: &mut Held<'_, 0>,
+) {
+    let (mut shared, _) = call.own().grants().shared.lock(held);
+    let (a, b) = (request.ref_a.0, request.ref_b.0);
+    request.status = number_of(shared.swap(call.ram, a, b));
 }

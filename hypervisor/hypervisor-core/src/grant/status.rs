@@ -2,8 +2,8 @@
 
 use hypercall_abi::grant::{
     GNTST_BAD_COPY_ARG, GNTST_BAD_DEV_ADDR, GNTST_BAD_DOMAIN, GNTST_BAD_GNTREF, GNTST_BAD_HANDLE,
-    GNTST_BAD_PAGE, GNTST_BAD_VIRT_ADDR, GNTST_GENERAL_ERROR, GNTST_NO_SPACE, GNTST_OKAY,
-    GNTST_PERMISSION_DENIED,
+    GNTST_BAD_PAGE, GNTST_BAD_VIRT_ADDR, GNTST_EAGAIN, GNTST_GENERAL_ERROR, GNTST_NO_SPACE,
+    GNTST_OKAY, GNTST_PERMISSION_DENIED,
 };
 use thiserror::Error;
 
@@ -40,6 +40,9 @@ pub enum Status {
     /// No handle is left.
     #[error("no handle is left")]
     NoSpace,
+    /// An entry is in use.
+    #[error("the entry is in use")]
+    Busy,
 }
 
 impl Status {
@@ -48,6 +51,7 @@ impl Status {
     pub const fn number(self) -> i16 {
         match self {
             Self::GeneralError => GNTST_GENERAL_ERROR,
+            Self::Busy => GNTST_EAGAIN,
             Self::BadDomain => GNTST_BAD_DOMAIN,
             Self::BadReference => GNTST_BAD_GNTREF,
             Self::BadHandle => GNTST_BAD_HANDLE,

@@ -287,6 +287,24 @@ impl Shared {
         entry.clear(ram.machine, cleared);
     }
 
+    /// Exchanges two entries that nobody uses.
+    pub(super) fn swap<M: Machine>(
+        &mut self,
+        ram: Ram<'_, M>,
+        a: u32,
+        b: u32,
+    ) -> Result<(), Status> {
+        let (entry, other) = (self.entry(a)?, self.entry(b)?);
+        if a == b {
+            return Ok(());
+        }
+        if !self.active(ram, a)?.is_free() || !self.active(ram, b)?.is_free() {
+            return Err(Status::Busy);
+        }
+        entry.swap(ram.machine, other);
+        Ok(())
+    }
+
     pub(super) fn active<M: Machine>(
         &self,
         ram: Ram<'_, M>,

@@ -6,11 +6,12 @@ use std::vec::Vec;
 use hypercall_abi::grant::{
     GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GNTMAP_DEVICE_MAP, GNTMAP_READONLY, GNTST_BAD_COPY_ARG,
     GNTST_BAD_DEV_ADDR, GNTST_BAD_DOMAIN, GNTST_BAD_GNTREF, GNTST_BAD_HANDLE, GNTST_BAD_PAGE,
-    GNTST_GENERAL_ERROR, GNTST_OKAY, GNTST_PERMISSION_DENIED, GTF_PERMIT_ACCESS, GTF_READING,
-    GTF_READONLY, GTF_WRITING, GrantCopy, GrantCopySide, MapGrantRef, UnmapGrantRef,
+    GNTST_EAGAIN, GNTST_GENERAL_ERROR, GNTST_OKAY, GNTST_PERMISSION_DENIED, GTF_PERMIT_ACCESS,
+    GTF_READING, GTF_READONLY, GTF_WRITING, GrantCopy, GrantCopySide, MapGrantRef, UnmapGrantRef,
 };
 use hypercall_abi::ids::{RawDomId, RawGrantRef};
 
+use super::status::Status;
 use super::unmap::{self, GROUP};
 use super::world::Member;
 use super::{GrantCall, GrantTable, World, copy, map};
@@ -383,4 +384,27 @@ fn a_copy_moves_bytes_between_a_grant_and_an_own_frame() {
     let unused = GTF_PERMIT_ACCESS | GTF_READONLY;
     assert_eq!(bench.flags(&granter, 9), unused);
     assert_eq!((bench.count(granter.page), bench.count(own)), (1, 1));
+}
+
+#[test]
+fn entries_are_swapped_whole_and_only_while_nobody_uses_them() {
+    let bench = Bench::new();
+    let (granter, world) = bench.pair();
+    bench.grant(&granter, 8, GTF_PERMIT_ACCESS, 2, granter.page);
+    bench.grant(&granter, 9, 0, 7, granter.page);
+    let swap = |a, b| {
+        let mut held = Held::enter();
+        let (mut shared, _) = granter.grants.shared.lock(&mut held);
+        shared.swap(bench.ram(), a, b)
+    };
+    assert_eq!(swap(8, 512), Err(Status::BadReference));
+    assert_eq!(swap(512, 8), Err(Status::BadReference));
+    assert_eq!(swap(8, 8), Ok(()));
+    assert_eq!(swap(8, 9), Ok(()));
+    assert_eq!(bench.flags(&granter, 9), GTF_PERMIT_ACCESS);
+    let mapped = bench.map(&world, 9, GNTMAP_DEVICE_MAP);
+    assert_eq!(mapped.status, GNTST_OKAY);
+    assert_eq!(swap(8, 9), Err(Status::Busy));
+    assert_eq!(swap(9, 8), Err(Status::Busy));
+    assert_eq!(Status::Busy.number(), GNTST_EAGAIN);
 }

@@ -1,9 +1,9 @@
-//! `unmap_grant_ref`, and the end of all mappings when their domain ends.
+//! `unmap_grant_ref`, `unmap_and_replace`, and the end of all mappings when their domain ends.
 //!
 //! References go back only after every CPU that may hold the mapping has flushed, and the granter's flags after that: once
 //! they are clear it may do anything with the frame (T5). One flush serves a group of requests.
 
-use hypercall_abi::grant::UnmapGrantRef;
+use hypercall_abi::grant::{UnmapAndReplace, UnmapGrantRef};
 
 use super::entry::Access;
 use super::handle::Mapping;
@@ -20,6 +20,56 @@ use crate::sync::Held;
 /// Requests that share a flush.
 pub(super) const GROUP: usize = 32;
 
+/// What an unmapping asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    handle: u32,
+    /// Where it is mapped; 0: that part stays.
+    host: u64,
+    /// The device's address; 0: that part stays.
+    device: u64,
+    /// The virtual address whose entry takes the mapping's place; 0 for none.
+    replacement: u64,
+}
+
+/// A request to unmap.
+pub(super) trait Unmapping {
+    /// What it asks for.
+    fn wanted(&self) -> Wanted;
+    /// Tells what became of it.
+    fn set_status(&mut self, status: i16);
+}
+
+impl Unmapping for UnmapGrantRef {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            handle: self.handle,
+            host: self.host_addr,
+            device: self.dev_bus_addr,
+            replacement: 0,
+        }
+    }
+
+    fn set_status(&mut self, status: i16) {
+        self.status = status;
+    }
+}
+
+impl Unmapping for UnmapAndReplace {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            handle: self.handle,
+            host: self.host_addr,
+            device: 0,
+            replacement: self.new_addr,
+        }
+    }
+
+    fn set_status(&mut self, status: i16) {
+        self.status = status;
+    }
+}
+
 /// What a request has taken down: given back in [`finish`].
 pub(super) struct Undone<'a, M: Machine> {
     handle: u32,
@@ -33,16 +83,16 @@ pub(super) struct Undone<'a, M: Machine> {
 /// Takes one mapping down but for what needs a flush first.
 pub(super) fn begin<'a, M: Machine, W: World>(
     call: GrantCall<'a, M, W>,
-    request: &mut UnmapGrantRef,
+    request: &mut impl Unmapping,
     held: &mut Held<'_, 0>,
 ) -> Option<Undone<'a, M>> {
-    match try_begin(call, request, held) {
+    match try_begin(call, &request.wanted(), held) {
         Ok(undone) => {
-            request.status = number_of(Ok(()));
+            request.set_status(number_of(Ok(())));
             Some(undone)
         }
         Err(status) => {
-            request.status = status.number();
+            request.set_status(status.number());
             None
         }
     }
@@ -50,7 +100,7 @@ pub(super) fn begin<'a, M: Machine, W: World>(
 
 fn try_begin<'a, M: Machine, W: World>(
     call: GrantCall<'a, M, W>,
-    request: &UnmapGrantRef,
+    request: &Wanted,
     held: &mut Held<'_, 0>,
 ) -> Result<Undone<'a, M>, Status> {
     let handle = request.handle;
@@ -66,7 +116,7 @@ fn try_begin<'a, M: Machine, W: World>(
             handle,
             mapping,
             host,
-            device: mapping.device && request.dev_bus_addr != 0,
+            device: mapping.device && request.device != 0,
         }),
         Err(status) => {
             call.own()
@@ -83,22 +133,31 @@ fn try_begin<'a, M: Machine, W: World>(
 /// Checks a request against its mapping and clears the page-table entry, if that is asked for.
 fn clear<'a, M: Machine, W: World>(
     call: GrantCall<'a, M, W>,
-    request: &UnmapGrantRef,
+    request: &Wanted,
     mapping: &Mapping,
     held: &mut Held<'_, 0>,
 ) -> Result<Option<Leaf<'a, M>>, Status> {
-    let device = request.dev_bus_addr;
+    let device = request.device;
     if mapping.device && device != 0 && device != mapping.frame.address() {
         return Err(Status::BadDeviceAddress);
     }
-    if request.host_addr == 0 || !mapping.host {
+    if request.host == 0 || !mapping.host {
         return Ok(None);
     }
     let (tables, _held) = Tables::lock(call.ram, call.own().memory(), call.vcpu, held);
-    let slot = find_slot(&tables, call, request.host_addr, mapping.by_entry)?;
+    let slot = find_slot(&tables, call, request.host, mapping.by_entry)?;
+    let from = match request.replacement {
+        0 => None,
+        // Where the entry was named by its machine address, there is no linear address to put another at.
+        _ if mapping.by_entry => return Err(Status::GeneralError),
+        address => Some(find_slot(&tables, call, address, false)?),
+    };
     let writable = mapping.access == Access::Write;
-    tables
-        .remove_grant(slot, mapping.frame, writable)
+    let removed = match from {
+        None => tables.remove_grant(slot, mapping.frame, writable),
+        Some(from) => tables.replace_grant(slot, mapping.frame, writable, from),
+    };
+    removed
         .map(|entry| Some(Leaf::adopt(call.ram, entry)))
         .ok_or(Status::GeneralError)
 }

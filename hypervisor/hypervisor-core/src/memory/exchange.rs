@@ -7,10 +7,12 @@
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-use hypercall_abi::memory::{MemoryExchange, XENMEM_EXCHANGE};
+use hypercall_abi::memory::{
+    MemoryExchange, MemoryReservation, XENMEM_EXCHANGE, XENMEMF_EXACT_NODE_REQUEST,
+};
 use hypercall_abi::{Errno, GuestPtr};
 
-use super::request::{Requester, Reservation, Stop, patiently};
+use super::request::{Requester, Reservation, Stop, WIDTH_BITS, highest, patiently};
 use super::{MemoryOutcome, again};
 use crate::frame::token::Stolen;
 use crate::frame::{Allocation, OwnerId, Ram};
@@ -59,7 +61,8 @@ pub(super) fn run<M: Machine, R: Requester<M>>(
         Err(error) => return MemoryOutcome::Refused(error),
     };
     let (plan, _target) = match check(caller, &raw) {
-        Ok(checked) => checked,
+        Ok(Some(checked)) => checked,
+        Ok(None) => return MemoryOutcome::Done(0),
         Err(error) => return MemoryOutcome::Refused(error),
     };
     let ended = chunks(caller, &plan, &mut raw.nr_exchanged);
@@ -73,15 +76,20 @@ pub(super) fn run<M: Machine, R: Requester<M>>(
     }
 }
 
+/// None: there is nothing left to exchange.
 fn check<M: Machine, R: Requester<M>>(
     caller: &mut R,
     raw: &MemoryExchange,
-) -> Result<(Plan, R::Target), Errno> {
+) -> Result<Option<(Plan, R::Target)>, Errno> {
     let control = caller.is_control();
-    let mut given = raw.input;
-    given.mem_flags = 0;
-    let input = Reservation::check(&given, control).ok_or(Errno::EPERM)?;
-    let output = Reservation::check(&raw.output, control).ok_or(Errno::EPERM)?;
+    let plain = |side: &MemoryReservation| {
+        let without_flags = MemoryReservation {
+            mem_flags: 0,
+            ..*side
+        };
+        Reservation::check(&without_flags, control).ok_or(Errno::EPERM)
+    };
+    let (input, mut output) = (plain(&raw.input)?, plain(&raw.output)?);
     let frames = |side: &Reservation| side.count.checked_mul(side.extent());
     if raw.nr_exchanged > input.count
         || raw.input.domid != raw.output.domid
@@ -89,6 +97,19 @@ fn check<M: Machine, R: Requester<M>>(
     {
         return Err(Errno::EINVAL);
     }
+    if raw.nr_exchanged == input.count {
+        return Ok(None);
+    }
+    let done = frames_done(raw.nr_exchanged, &input, &output);
+    if !input.list_is_guests(raw.nr_exchanged) || !output.list_is_guests(done) {
+        return Err(Errno::EFAULT);
+    }
+    let flags = raw.output.mem_flags;
+    if !control && flags & XENMEMF_EXACT_NODE_REQUEST != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // No frame is below an address of so few bits.
+    output.below = highest(flags & WIDTH_BITS).unwrap_or(0);
     let target = caller.target(raw.input.domid)?;
     let plan = Plan {
         owner: target.deref().owner(),
@@ -97,7 +118,13 @@ fn check<M: Machine, R: Requester<M>>(
         input,
         output,
     };
-    Ok((plan, target))
+    Ok(Some((plan, target)))
+}
+
+/// The output extent that input extent `exchanged` begins.
+fn frames_done(exchanged: u64, input: &Reservation, output: &Reservation) -> u64 {
+    let frames = exchanged.saturating_mul(input.extent());
+    frames.checked_div(output.extent()).unwrap_or(0)
 }
 
 fn chunks<M: Machine, R: Requester<M>>(

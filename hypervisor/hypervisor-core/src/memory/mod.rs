@@ -18,8 +18,9 @@ use hypercall_abi::memory::{
     XENMEM_DECREASE_RESERVATION, XENMEM_EXCHANGE, XENMEM_GET_SHARING_FREED_PAGES,
     XENMEM_GET_SHARING_SHARED_PAGES, XENMEM_GET_VNUMAINFO, XENMEM_INCREASE_RESERVATION,
     XENMEM_MACHINE_MEMORY_MAP, XENMEM_MACHPHYS_COMPAT_MFN_LIST, XENMEM_MACHPHYS_MAPPING,
-    XENMEM_MACHPHYS_MFN_LIST, XENMEM_MAXIMUM_RAM_PAGE, XENMEM_MAXIMUM_RESERVATION,
-    XENMEM_MEMORY_MAP, XENMEM_POPULATE_PHYSMAP, XENMEM_REMOVE_FROM_PHYSMAP, XENMEM_SET_MEMORY_MAP,
+    XENMEM_MACHPHYS_MFN_LIST, XENMEM_MAXIMUM_GPFN, XENMEM_MAXIMUM_RAM_PAGE,
+    XENMEM_MAXIMUM_RESERVATION, XENMEM_MEMORY_MAP, XENMEM_POPULATE_PHYSMAP,
+    XENMEM_REMOVE_FROM_PHYSMAP, XENMEM_SET_MEMORY_MAP,
 };
 use hypercall_abi::{Errno, GuestPtr};
 
@@ -77,11 +78,16 @@ pub fn memory_op<M: Machine, R: Requester<M>>(
         XENMEM_ADD_TO_PHYSMAP_BATCH => {
             query::add_to_physmap_batch(caller, GuestPtr::new(argument)).into()
         }
-        XENMEM_REMOVE_FROM_PHYSMAP => MemoryOutcome::Refused(Errno::EACCES),
+        XENMEM_REMOVE_FROM_PHYSMAP => {
+            query::remove_from_physmap(caller, GuestPtr::new(argument)).into()
+        }
+        XENMEM_MAXIMUM_GPFN => query::maximum_gpfn(caller, GuestPtr::new(argument)).into(),
         XENMEM_GET_SHARING_FREED_PAGES | XENMEM_GET_SHARING_SHARED_PAGES => MemoryOutcome::Done(0),
-        // Frames of a table that all domains share do not exist here, and maps are made from the account.
-        XENMEM_MACHPHYS_MFN_LIST | XENMEM_SET_MEMORY_MAP => MemoryOutcome::Refused(Errno::EPERM),
-        XENMEM_CLAIM_PAGES | XENMEM_ACQUIRE_RESOURCE => query::for_control(caller),
+        // Frames of a table that all domains share do not exist here.
+        XENMEM_MACHPHYS_MFN_LIST => MemoryOutcome::Refused(Errno::EPERM),
+        XENMEM_SET_MEMORY_MAP => query::set_memory_map(caller, GuestPtr::new(argument)).into(),
+        XENMEM_CLAIM_PAGES => query::claim_pages(caller, GuestPtr::new(argument)).into(),
+        XENMEM_ACQUIRE_RESOURCE => query::acquire_resource(caller, GuestPtr::new(argument)).into(),
         XENMEM_MACHPHYS_COMPAT_MFN_LIST => MemoryOutcome::Refused(Errno::EOPNOTSUPP),
         XENMEM_GET_VNUMAINFO => query::vnuma(caller, GuestPtr::new(argument)).into(),
         _ => MemoryOutcome::Refused(Errno::ENOSYS),

@@ -3,18 +3,20 @@
 use core::ops::Deref;
 
 use hypercall_abi::memory::{
-    AddToPhysmap, AddToPhysmapBatch, E820_RAM, E820Entry, MachphysMapping, MemoryDomain, MemoryMap,
+    AcquireResource, AddToPhysmap, AddToPhysmapBatch, E820_RAM, E820Entry, ForeignMemoryMap,
+    MachphysMapping, MemoryDomain, MemoryMap, MemoryReservation, RemoveFromPhysmap,
     VnumaTopologyInfo, XENMAPSPACE_GMFN_FOREIGN, XENMAPSPACE_GMFN_RANGE,
 };
-use hypercall_abi::{Errno, GuestPtr};
+use hypercall_abi::{Errno, GuestPtr, RawDomId};
 
-use super::MemoryOutcome;
 use super::request::Requester;
 use crate::ids::FRAME_SHIFT;
 use crate::machine::Machine;
 
 /// Where guests read the M2P.
 const M2P_START: u64 = 0xffff_8000_0000_0000;
+/// Entries that a memory map may have.
+const MOST_ENTRIES: u32 = 1024;
 /// One beyond its last entry.
 const M2P_END: u64 = 0xffff_8040_0000_0000;
 
@@ -122,23 +124,92 @@ pub(super) fn add_to_physmap_batch<M: Machine, R: Requester<M>>(
     Err(Errno::EACCES)
 }
 
-/// Operations of Xen's own tools: others have no right to them, and ours do not use them.
-pub(super) fn for_control<M: Machine, R: Requester<M>>(caller: &R) -> MemoryOutcome {
-    MemoryOutcome::Refused(if caller.is_control() {
-        Errno::ENOSYS
+/// Translated guests only, as [`add_to_physmap`].
+pub(super) fn remove_from_physmap<M: Machine, R: Requester<M>>(
+    caller: &mut R,
+    argument: GuestPtr<RemoveFromPhysmap>,
+) -> Result<u64, Errno> {
+    let request = caller.read(argument)?;
+    match caller.target(request.domid) {
+        Err(Errno::ESRCH) => Err(Errno::ESRCH),
+        Ok(_) | Err(_) => Err(Errno::EACCES),
+    }
+}
+
+/// The highest PFN that a domain says it uses.
+pub(super) fn maximum_gpfn<M: Machine, R: Requester<M>>(
+    caller: &mut R,
+    argument: GuestPtr<MemoryDomain>,
+) -> Result<u64, Errno> {
+    let named = caller.read(argument)?.domid;
+    Ok(caller.announced_pfns(named)?.wrapping_sub(1))
+}
+
+/// Maps are made from the account: what is asked for is checked, and refused.
+pub(super) fn set_memory_map<M: Machine, R: Requester<M>>(
+    caller: &mut R,
+    argument: GuestPtr<ForeignMemoryMap>,
+) -> Result<u64, Errno> {
+    let request = caller.read(argument)?;
+    if request.map.nr_entries > MOST_ENTRIES {
+        return Err(Errno::EINVAL);
+    }
+    caller.target(request.domid)?;
+    Err(Errno::EPERM)
+}
+
+/// An operation of Xen's own tools: others have no right to it, and ours do not use it.
+fn for_control<M: Machine, R: Requester<M>>(caller: &R) -> Result<u64, Errno> {
+    Err(if caller.is_control() {
+        Errno::EOPNOTSUPP
     } else {
         Errno::EPERM
     })
 }
 
+pub(super) fn claim_pages<M: Machine, R: Requester<M>>(
+    caller: &mut R,
+    argument: GuestPtr<MemoryReservation>,
+) -> Result<u64, Errno> {
+    let request = caller.read(argument)?;
+    let plain = request.extent_start.is_null()
+        && request.extent_order == 0
+        && request.mem_flags == 0
+        && request.domid != RawDomId::SELF;
+    if !plain || caller.target(request.domid).err() == Some(Errno::ESRCH) {
+        return Err(Errno::EINVAL);
+    }
+    for_control(caller)
+}
+
+pub(super) fn acquire_resource<M: Machine, R: Requester<M>>(
+    caller: &mut R,
+    argument: GuestPtr<AcquireResource>,
+) -> Result<u64, Errno> {
+    let request = caller.read(argument)?;
+    let end = request.frame.checked_add(request.nr_frames.into());
+    if request.pad != 0 || end.is_none_or(|end| end >> 32 != 0) {
+        return Err(Errno::EINVAL);
+    }
+    // It is about another domain: one's own has no name here.
+    if request.domid == RawDomId::SELF {
+        return Err(Errno::ESRCH);
+    }
+    let target = caller.target(request.domid)?;
+    if target.owner() == caller.own().owner() {
+        return Err(Errno::EPERM);
+    }
+    for_control(caller)
+}
+
 pub(super) fn vnuma<M: Machine, R: Requester<M>>(
-    caller: &R,
+    caller: &mut R,
     argument: GuestPtr<VnumaTopologyInfo>,
 ) -> Result<u64, Errno> {
     let request = caller.read(argument)?;
-    Err(if request.pad == 0 {
-        Errno::EOPNOTSUPP
-    } else {
-        Errno::EINVAL
-    })
+    if request.pad != 0 {
+        return Err(Errno::EINVAL);
+    }
+    caller.target(request.domid)?;
+    Err(Errno::EOPNOTSUPP)
 }

@@ -4,10 +4,12 @@ use core::ops::Deref;
 
 use hypercall_abi::memory::{
     E820Entry, MemoryReservation, XENMEMF_EXACT_NODE_REQUEST, XENMEMF_POPULATE_ON_DEMAND,
+    XENMEMF_VNODE,
 };
 use hypercall_abi::{Errno, GuestPtr, RawDomId};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::caller::is_guest_range;
 use crate::domain::account::DomainMemory;
 use crate::frame::{AllocError, Ram};
 use crate::machine::Machine;
@@ -19,7 +21,7 @@ const CONTROL_ORDER: u32 = 12;
 /// Beyond this many extents the count and the operation no longer fit the command.
 pub(super) const MOST_EXTENTS: u64 = (1 << 26) - 1;
 /// Bits of the flags that limit the width of machine addresses.
-const WIDTH_BITS: u32 = 0xff;
+pub(super) const WIDTH_BITS: u32 = 0xff;
 
 /// The caller of a memory operation, as far as that needs one.
 pub trait Requester<M: Machine> {
@@ -37,6 +39,11 @@ pub trait Requester<M: Machine> {
     /// # Errors
     /// `ESRCH`, `EPERM`.
     fn target(&mut self, named: RawDomId) -> Result<Self::Target, Errno>;
+    /// How many PFNs the domain that an argument names says it uses, if the caller may act on it. A guest's word.
+    ///
+    /// # Errors
+    /// `ESRCH`, `EPERM`.
+    fn announced_pfns(&mut self, named: RawDomId) -> Result<u64, Errno>;
     /// Reads a value from guest memory, once.
     ///
     /// # Errors
@@ -71,12 +78,10 @@ impl Reservation {
         } else {
             ORDINARY_ORDER
         };
-        let refused = XENMEMF_POPULATE_ON_DEMAND
-            | if control {
-                0
-            } else {
-                XENMEMF_EXACT_NODE_REQUEST
-            };
+        // A virtual node is none of the machine's: no domain has any, and the exactness is about it.
+        let exact = !control && raw.mem_flags & XENMEMF_VNODE == 0;
+        let refused =
+            XENMEMF_POPULATE_ON_DEMAND | if exact { XENMEMF_EXACT_NODE_REQUEST } else { 0 };
         if raw.extent_order > most || raw.nr_extents > MOST_EXTENTS || raw.mem_flags & refused != 0
         {
             return None;
@@ -87,6 +92,16 @@ impl Reservation {
             order: u8::try_from(raw.extent_order).ok()?,
             below: highest(raw.mem_flags & WIDTH_BITS)?,
         })
+    }
+
+    /// Whether the list is the guest's, from extent `first` on.
+    pub(super) fn list_is_guests(&self, first: u64) -> bool {
+        let bytes = self.count.saturating_sub(first).checked_mul(8);
+        let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        self.list
+            .checked_add(first)
+            .zip(bytes)
+            .is_some_and(|(start, bytes)| is_guest_range(start.address(), bytes))
     }
 
     /// Frames of an extent.
@@ -109,7 +124,7 @@ impl Reservation {
 }
 
 /// The first frame number that addresses of `bits` bits do not reach; 0 bits are no limit.
-fn highest(bits: u32) -> Option<u64> {
+pub(super) fn highest(bits: u32) -> Option<u64> {
     match bits {
         0 => Some(u64::MAX),
         1..=12 => None,

@@ -11,7 +11,7 @@ use hypercall_abi::memory::{
     E820Entry, MachphysMapping, MemoryDomain, MemoryExchange, MemoryMap, MemoryReservation,
     XENMEM_CURRENT_RESERVATION, XENMEM_DECREASE_RESERVATION, XENMEM_EXCHANGE,
     XENMEM_INCREASE_RESERVATION, XENMEM_MACHPHYS_MAPPING, XENMEM_MAXIMUM_RESERVATION,
-    XENMEM_MEMORY_MAP, XENMEM_POPULATE_PHYSMAP,
+    XENMEM_MEMORY_MAP, XENMEM_POPULATE_PHYSMAP, XENMEMF_EXACT_NODE_REQUEST,
 };
 use hypercall_abi::{Errno, GuestPtr};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -162,6 +162,10 @@ impl Requester<FakeMachine> for World {
             SELF | 1 => Ok(Shared(Rc::clone(&self.own))),
             _ => Err(Errno::ESRCH),
         }
+    }
+
+    fn announced_pfns(&mut self, named: RawDomId) -> Result<u64, Errno> {
+        self.target(named).map(|_| 0x1234)
     }
 
     fn read<T: FromBytes + IntoBytes>(&self, from: GuestPtr<T>) -> Result<T, Errno> {
@@ -428,4 +432,65 @@ fn an_operation_that_does_not_continue_takes_no_extent() {
         MemoryOutcome::Refused(Errno::EINVAL)
     );
     assert_eq!(world.call(8), MemoryOutcome::Refused(Errno::ENOSYS));
+}
+
+#[test]
+fn an_exchange_that_is_done_looks_at_nothing_more() {
+    let mut world = World::new(16);
+    let mut raw = MemoryExchange {
+        input: world.reservation(2, 0),
+        output: world.reservation(1, 1),
+        nr_exchanged: 2,
+    };
+    raw.input.domid = RawDomId(9);
+    raw.output.domid = RawDomId(9);
+    world.put(ARGUMENT, &raw);
+    assert_eq!(world.run(XENMEM_EXCHANGE), MemoryOutcome::Done(0));
+    raw.nr_exchanged = 0;
+    raw.input.extent_start = GuestPtr::new(0xffff_8000_0000_0000);
+    raw.output.mem_flags = XENMEMF_EXACT_NODE_REQUEST;
+    world.put(ARGUMENT, &raw);
+    let refused = world.run(XENMEM_EXCHANGE);
+    assert_eq!(refused, MemoryOutcome::Refused(Errno::EFAULT));
+    raw.input.extent_start = GuestPtr::new(LIST);
+    world.put(ARGUMENT, &raw);
+    let refused = world.run(XENMEM_EXCHANGE);
+    assert_eq!(
+        refused,
+        MemoryOutcome::Refused(Errno::EINVAL),
+        "before the domain"
+    );
+}
+
+#[test]
+fn refused_operations_check_their_arguments_first() {
+    let mut world = World::new(16);
+    let refused = |error| MemoryOutcome::Refused(error);
+    for operation in [13, 14, 15, 24, 26, 28] {
+        assert_eq!(world.call(operation), refused(Errno::EFAULT), "{operation}");
+    }
+    let named = |domid| MemoryDomain {
+        domid: RawDomId(domid),
+    };
+    world.put(ARGUMENT, &[0_u8; 64]);
+    world.put(ARGUMENT, &named(9));
+    for operation in [13, 14, 15, 26, 28] {
+        assert_eq!(world.call(operation), refused(Errno::ESRCH), "{operation}");
+    }
+    assert_eq!(world.call(24), refused(Errno::EINVAL));
+    world.put(ARGUMENT, &named(1));
+    for (operation, error) in [
+        (13, Errno::EPERM),
+        (15, Errno::EACCES),
+        (26, Errno::EOPNOTSUPP),
+    ] {
+        assert_eq!(world.call(operation), refused(error), "{operation}");
+    }
+    assert_eq!(world.call(14), MemoryOutcome::Done(0x1233));
+    // Padding, and a claim with a list.
+    world.put(ARGUMENT, &[1_u16, 1, 0, 0]);
+    assert_eq!(world.call(26), refused(Errno::EINVAL));
+    assert_eq!(world.call(24), refused(Errno::EINVAL));
+    world.put(ARGUMENT + 12, &1_u32);
+    assert_eq!(world.call(28), refused(Errno::EINVAL));
 }

@@ -22,19 +22,44 @@ impl<'a, M: Machine> Tables<'a, M> {
     /// Clears an entry that maps `frame` with or without RW, as said. Gives the entry, whose references are the caller's to
     /// drop after a flush; none, and nothing changed, if the entry is another.
     pub(crate) fn remove_grant(&self, slot: LeafSlot, frame: Mfn, writable: bool) -> Option<Entry> {
+        self.exchange_grant(slot, frame, writable, Entry(0))
+    }
+
+    /// As [`Self::remove_grant`], but the entry at `from` moves there, with its references.
+    pub(crate) fn replace_grant(
+        &self,
+        slot: LeafSlot,
+        frame: Mfn,
+        writable: bool,
+        from: LeafSlot,
+    ) -> Option<Entry> {
+        if slot == from || !maps(self.leaf_value(slot), frame, writable) {
+            return None;
+        }
+        let moved = self.exchange(from.table, from.index, Entry(0), Exchange::Plain);
+        self.exchange_grant(slot, frame, writable, moved)
+    }
+
+    fn exchange_grant(
+        &self,
+        slot: LeafSlot,
+        frame: Mfn,
+        writable: bool,
+        new: Entry,
+    ) -> Option<Entry> {
         let mut entry = self.leaf_value(slot);
-        loop {
-            let matches = entry.is_present()
-                && entry.frame_number() == frame.get()
-                && entry.is_writable() == writable;
-            if !matches {
-                return None;
-            }
+        while maps(entry, frame, writable) {
             // The CPU sets accessed and dirty bits meanwhile.
-            match self.replace(slot.table, slot.index, entry, Entry(0)) {
+            match self.replace(slot.table, slot.index, entry, new) {
                 Ok(()) => return Some(entry),
                 Err(now) => entry = now,
             }
         }
+        None
     }
+}
+
+/// Whether an entry maps `frame` with or without RW, as said.
+fn maps(entry: Entry, frame: Mfn, writable: bool) -> bool {
+    entry.is_present() && entry.frame_number() == frame.get() && entry.is_writable() == writable
 }

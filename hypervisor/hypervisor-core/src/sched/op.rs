@@ -9,13 +9,16 @@ use crate::caller::Caller;
 use crate::domain::life::ShutdownReason;
 use crate::domain::stop;
 use crate::event;
-use crate::ids::Nanos;
+use crate::ids::{Nanos, VcpuId};
 use crate::machine::Machine;
 use crate::operations::operations;
 use crate::time::timer::{self, AlarmKind};
 use crate::vcpu::shared::Polling;
 
 hypercall_abi::for_each_sched_operation!(operations);
+
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 fn yield_cpu<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Errno> {
     let now = caller.now();
@@ -78,7 +81,7 @@ fn poll<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedPoll>) -> Result<(
 
 /// Whether there is no need to wait: an upcall is due or a port is pending.
 fn look<M: Machine>(
-    caller: &Caller<'_, M>,
+    caller: &mut Caller<'_, M>,
     ports: GuestPtr<u32>,
     count: u32,
 ) -> Result<bool, Errno> {
@@ -88,7 +91,8 @@ fn look<M: Machine>(
     for index in 0..count {
         let at = ports.checked_add(index.into()).ok_or(Errno::EFAULT)?;
         let port = caller.copy_in(at)?;
-        if event::is_pending(caller.hv, caller.domain, port).ok_or(Errno::EINVAL)? {
+        let pending = event::is_pending(caller.hv, caller.domain, port, &mut caller.held);
+        if pending.ok_or(Errno::EINVAL)? {
             return Ok(true);
         }
     }
@@ -109,12 +113,11 @@ fn wait<M: Machine>(caller: &mut Caller<'_, M>, polling: Polling) {
     caller.effects.reschedule();
 }
 
-fn shutdown<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedShutdown>) -> Result<(), Errno> {
+/// What a suspended domain's call returns when it goes on where it stood; one that is brought back elsewhere gets 0.
+const NOT_SUSPENDED: u64 = 1;
+
+fn shutdown<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedShutdown>) -> Result<u64, Errno> {
     let reason = ShutdownReason::new(caller.copy_in(from.0)?.reason);
-    // There is nothing that could bring a suspended domain back: it is told that it was not suspended.
-    if reason == ShutdownReason::SUSPEND {
-        return Err(Errno::ENOSYS);
-    }
     stop::shut_down(
         caller.hv,
         caller.domain,
@@ -122,7 +125,11 @@ fn shutdown<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedShutdown>) -> 
         &mut caller.effects,
         &mut caller.held,
     );
-    Ok(())
+    Ok(if reason == ShutdownReason::SUSPEND {
+        NOT_SUSPENDED
+    } else {
+        0
+    })
 }
 
 fn remote_shutdown<M: Machine>(
@@ -162,8 +169,49 @@ fn shutdown_code<M: Machine>(
     Ok(())
 }
 
+/// The watchdogs of a domain, whose numbers begin with 1.
+const WATCHDOGS: [AlarmKind; 2] = [AlarmKind::FirstWatchdog, AlarmKind::SecondWatchdog];
+
+fn watchdog<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedWatchdog>) -> Result<u64, Errno> {
+    let wanted = caller.copy_in(from.0)?;
+    let asked = usize::try_from(wanted.id).map_err(|_| Errno::EINVAL)?;
+    if asked > WATCHDOGS.len() {
+        return Err(Errno::EINVAL);
+    }
+    let (hv, domain, cpu) = (caller.hv, caller.domain, caller.cpu);
+    let keeper = domain.vcpu(VcpuId::FIRST).ok_or(Errno::EINVAL)?;
+    let at = Nanos::new(u64::from(wanted.timeout).saturating_mul(SECOND));
+    let at = caller.now().saturating_add(at);
+    let (mut life, mut held) = domain.life.lock(&mut caller.held);
+    let fresh = asked == 0;
+    let index = if fresh {
+        let free = life.watchdogs.iter().position(|used| !used);
+        free.ok_or(Errno::ENOSPC)?
+    } else {
+        asked.saturating_sub(1)
+    };
+    let (Some(used), Some(&kind)) = (life.watchdogs.get_mut(index), WATCHDOGS.get(index)) else {
+        return Err(Errno::EINVAL);
+    };
+    if !fresh && !*used {
+        return Err(Errno::EINVAL);
+    }
+    *used = fresh || wanted.timeout != 0;
+    if *used {
+        timer::set(hv, cpu, domain, keeper, kind, at, &mut held);
+    } else {
+        timer::take_back(hv, domain, keeper, kind, &mut held);
+    }
+    caller.effects.rearm();
+    let number = u64::try_from(index).unwrap_or(0).saturating_add(1);
+    Ok(if fresh { number } else { 0 })
+}
+
 fn pin_override<M: Machine>(caller: &mut Caller<'_, M>, from: In<i32>) -> Result<(), Errno> {
     caller.control_right()?;
     let _: i32 = caller.copy_in(from.0)?;
     Err(Errno::EINVAL)
 }
+
+#[cfg(test)]
+mod tests;

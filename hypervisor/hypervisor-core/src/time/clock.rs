@@ -89,22 +89,23 @@ pub fn write_record<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu) {
         .store(machine.now().get(), Ordering::Relaxed);
 }
 
-/// Writes the record and its copy for user space, if they are old.
-pub fn refresh<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu, now: Nanos) {
+/// Writes the record and its copy for user space, if they are old. False where the copy cannot be written now.
+pub fn refresh<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu, now: Nanos) -> bool {
     let written = Nanos::new(vcpu.time_written.load(Ordering::Relaxed));
-    if now.saturating_sub(written) >= OLD {
-        write_record(hv, vcpu);
-        write_area(hv, vcpu);
+    if now.saturating_sub(written) < OLD {
+        return true;
     }
+    write_record(hv, vcpu);
+    write_area(hv, vcpu)
 }
 
-/// Copies the record to the area that the guest registered, if it can be written now.
-pub fn write_area<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu) {
+/// Copies the record to the area that the guest registered. False where it cannot be written in this address space.
+pub fn write_area<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu) -> bool {
     let (address, Some(info)) = (vcpu.time_area.load(Ordering::Acquire), vcpu.info()) else {
-        return;
+        return true;
     };
     if address == 0 || !is_guest_range(address, RECORD) {
-        return;
+        return true;
     }
     let machine = hv.machine();
     let mut bytes = [0; RECORD];
@@ -116,16 +117,11 @@ pub fn write_area<M: Machine>(hv: &Hypervisor<M>, vcpu: &Vcpu) {
         (4, &rest[..]),
         (0, &stable.to_le_bytes()[..]),
     ];
-    for (offset, part) in steps {
+    steps.into_iter().all(|(offset, part)| {
         fence(Ordering::Release);
-        // A page that is not there now is written the next time.
-        if machine
-            .copy_out(address.wrapping_add(offset), part)
-            .is_err()
-        {
-            return;
-        }
-    }
+        let written = machine.copy_out(address.wrapping_add(offset), part);
+        written.is_ok()
+    })
 }
 
 /// Writes what stands behind a version word: odd while it is being written, even and greater afterwards.

@@ -7,7 +7,8 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use crate::caller::Caller;
-use crate::domain::Domain;
+use crate::domain::life::ShutdownReason;
+use crate::domain::{Domain, stop};
 use crate::effects::Effects;
 use crate::event::{self, Virq};
 use crate::heap::{self, NoMemory};
@@ -24,7 +25,14 @@ pub enum AlarmKind {
     OneShot,
     /// The deadline of a poll: wakes.
     Poll,
+    /// The domain's first watchdog, which vCPU 0 keeps: shuts the domain down.
+    FirstWatchdog,
+    /// Its second one.
+    SecondWatchdog,
 }
+
+/// Alarms that a vCPU may have set.
+pub const KINDS: usize = 4;
 
 impl AlarmKind {
     /// Index into [`crate::vcpu::shared::Vcpu::alarms`].
@@ -33,6 +41,8 @@ impl AlarmKind {
         match self {
             Self::OneShot => 0,
             Self::Poll => 1,
+            Self::FirstWatchdog => 2,
+            Self::SecondWatchdog => 3,
         }
     }
 }
@@ -175,27 +185,53 @@ impl<A> Default for TimerQueue<A> {
 
 /// Sets an alarm of the calling vCPU, in this CPU's list; the one set before is gone.
 pub(crate) fn arm<M: Machine>(caller: &mut Caller<'_, M>, kind: AlarmKind, at: Nanos) {
-    cancel(caller, kind);
-    let alarm = AlarmOf::new(caller.domain, caller.vcpu.id(), kind);
-    let Some(record) = caller.hv.cpu(caller.cpu) else {
+    let (vcpu, held) = (caller.vcpu, &mut caller.held);
+    set(caller.hv, caller.cpu, caller.domain, vcpu, kind, at, held);
+    caller.effects.rearm();
+}
+
+/// Sets an alarm of a vCPU of the domain that runs on `cpu`, which has to set its deadline again.
+pub(crate) fn set<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    cpu: PhysCpu,
+    domain: &Arc<Domain>,
+    vcpu: &Vcpu,
+    kind: AlarmKind,
+    at: Nanos,
+    held: &mut Held<'_, TOP>,
+) {
+    take_back(hv, domain, vcpu, kind, held);
+    let alarm = AlarmOf::new(domain, vcpu.id(), kind);
+    let Some(record) = hv.cpu(cpu) else {
         return;
     };
-    let set = record.timers.lock(&mut caller.held).0.insert(at, alarm);
+    let set = record.timers.lock(held).0.insert(at, alarm);
     debug_assert!(set, "creating the vCPU reserved room for its alarms");
-    if let Some(alarm) = caller.vcpu.alarms.get(kind.index()) {
-        alarm.set_home(set.then_some(caller.cpu));
+    if let Some(alarm) = vcpu.alarms.get(kind.index()) {
+        alarm.set_home(set.then_some(cpu));
     }
-    caller.effects.rearm();
 }
 
 /// Takes back an alarm of the calling vCPU.
 pub(crate) fn cancel<M: Machine>(caller: &mut Caller<'_, M>, kind: AlarmKind) {
-    let Some(home) = caller.vcpu.alarms.get(kind.index()).and_then(Alarm::home) else {
+    let (vcpu, held) = (caller.vcpu, &mut caller.held);
+    take_back(caller.hv, caller.domain, vcpu, kind, held);
+}
+
+/// Takes back an alarm of a vCPU.
+pub(crate) fn take_back<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    domain: &Arc<Domain>,
+    vcpu: &Vcpu,
+    kind: AlarmKind,
+    held: &mut Held<'_, TOP>,
+) {
+    let Some(home) = vcpu.alarms.get(kind.index()).and_then(Alarm::home) else {
         return;
     };
-    if let Some(record) = caller.hv.cpu(home) {
-        let alarm = AlarmOf::new(caller.domain, caller.vcpu.id(), kind);
-        record.timers.lock(&mut caller.held).0.cancel(&alarm);
+    if let Some(record) = hv.cpu(home) {
+        let alarm = AlarmOf::new(domain, vcpu.id(), kind);
+        record.timers.lock(held).0.cancel(&alarm);
     }
 }
 
@@ -225,6 +261,10 @@ pub(crate) fn run_due<M: Machine>(
                 if vcpu.polling() != Polling::No {
                     hv.wake(vcpu, effects, &mut held);
                 }
+            }
+            AlarmKind::FirstWatchdog | AlarmKind::SecondWatchdog => {
+                let reason = ShutdownReason::WATCHDOG;
+                stop::shut_down(hv, &domain, reason, effects, &mut held);
             }
         }
     }

@@ -130,6 +130,7 @@ pub(crate) fn set_segment_base<M: Machine>(
 pub(crate) mod callback {
     use hypercall_abi::Errno;
     use hypercall_abi::table::prelude::*;
+    use hypercall_abi::trap::CALLBACKTYPE_NMI;
 
     use crate::caller::Caller;
     use crate::machine::Machine;
@@ -142,7 +143,12 @@ pub(crate) mod callback {
         from: In<CallbackRegister>,
     ) -> Result<(), Errno> {
         let wanted = caller.copy_in(from.0)?;
-        crate::vcpu::callback::register(caller.state, wanted.kind, wanted.flags, wanted.address)
+        let state = &mut *caller.state;
+        crate::vcpu::callback::register(state, wanted.kind, wanted.flags, wanted.address)?;
+        if wanted.kind == CALLBACKTYPE_NMI {
+            super::nmi::latch_again(caller);
+        }
+        Ok(())
     }
 
     fn unregister<M: Machine>(
@@ -156,10 +162,14 @@ pub(crate) mod callback {
 
 /// `nmi_op`: the older way to register the NMI's callback.
 pub(crate) mod nmi {
+    use core::mem::offset_of;
+
     use hypercall_abi::Errno;
+    use hypercall_abi::shared_info::SharedInfo;
     use hypercall_abi::table::prelude::*;
 
     use crate::caller::Caller;
+    use crate::ids::VcpuId;
     use crate::machine::Machine;
     use crate::operations::operations;
     use crate::vcpu::callback::set_nmi;
@@ -176,7 +186,19 @@ pub(crate) mod nmi {
             return Err(Errno::EINVAL);
         }
         set_nmi(caller.state, address);
+        latch_again(caller);
         Ok(())
+    }
+
+    /// An NMI that came before vCPU 0 had a handler is not lost: its reason stands in `shared_info`.
+    pub(super) fn latch_again<M: Machine>(caller: &Caller<'_, M>) {
+        let reason = offset_of!(SharedInfo, nmi_reason);
+        let reason = caller
+            .machine()
+            .load_u64(caller.domain.shared_info(), reason);
+        if caller.vcpu.id() == VcpuId::FIRST && reason != 0 {
+            caller.vcpu.raise_nmi();
+        }
     }
 
     fn unregister_callback<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Errno> {

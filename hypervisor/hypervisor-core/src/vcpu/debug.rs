@@ -91,6 +91,33 @@ impl DebugRegisters {
         }
     }
 
+    /// Bits of DR6 for the I/O breakpoints that an access of `width` bytes to `port` meets. `extensions`: virtual CR4.DE.
+    #[must_use]
+    pub fn io_hits(&self, port: u16, width: u8, extensions: bool) -> u64 {
+        if self.dr7_io == 0 || !extensions {
+            return 0;
+        }
+        let (port, end) = (
+            u64::from(port),
+            u64::from(port).saturating_add(width.into()),
+        );
+        let mut hits = 0;
+        for (slot, address) in (0_u32..).zip(self.address) {
+            let enabled = self.dr7_io & 3 << slot.wrapping_mul(2) != 0;
+            let length = match self.dr7 >> slot.wrapping_mul(4).wrapping_add(18) & 3 {
+                0 => 1_u64,
+                1 => 2,
+                2 => 8,
+                _ => 4,
+            };
+            let start = address & !length.wrapping_sub(1);
+            if enabled && start < end && start.saturating_add(length) > port {
+                hits |= 1 << slot;
+            }
+        }
+        hits
+    }
+
     /// Takes what the hardware reported with a #DB: breakpoint bits are replaced, the others accumulate.
     pub fn report(&mut self, hardware_dr6: u64) {
         let fresh = (hardware_dr6 ^ DR6_DEFAULT) & 0xffff_ffff;
@@ -187,6 +214,25 @@ mod tests {
         assert_eq!(registers.write(7, io, true), Ok(()));
         assert!(!registers.armed());
         assert_eq!(registers.read(7, true), Ok(io | DR7_DEFAULT));
+    }
+
+    #[test]
+    fn io_breakpoints_are_met_by_every_access_that_touches_them() {
+        let mut registers = DebugRegisters::new();
+        registers.write(1, 0x71, true).unwrap();
+        registers.write(7, 2 << 20 | 1 << 22 | 4, true).unwrap();
+        for (port, width, hits) in [
+            (0x70, 1, 2),
+            (0x71, 1, 2),
+            (0x6e, 4, 2),
+            (0x72, 1, 0),
+            (0x6f, 1, 0),
+        ] {
+            assert_eq!(registers.io_hits(port, width, true), hits, "{port:#x}");
+        }
+        assert_eq!(registers.io_hits(0x70, 1, false), 0, "CR4.DE is clear");
+        registers.write(7, 0, true).unwrap();
+        assert_eq!(registers.io_hits(0x70, 1, true), 0);
     }
 
     #[test]

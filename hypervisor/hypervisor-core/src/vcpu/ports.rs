@@ -2,12 +2,15 @@
 
 use hypercall_abi::Errno;
 
-use super::privileged::{Did, low, retire};
+use super::context::vector;
+use super::deliver;
+use super::privileged::{Did, advance, debug_exception, low, retire};
 use super::state::Mode;
 use super::trap::copy_fault;
-use crate::caller::Caller;
+use crate::caller::{Caller, is_guest_range};
 use crate::domain::Assist;
 use crate::domain::crash::CrashReason;
+use crate::emulate::control::CR4_DE;
 use crate::emulate::decode::{Direction, Port, Segment, StringPort, Width};
 use crate::emulate::port::{self, Latches};
 use crate::machine::{GuestBase, Machine};
@@ -47,7 +50,20 @@ pub(super) fn access<M: Machine>(
             };
         }
     }
-    Did::Done
+    if meets_breakpoint(caller, number, width) {
+        Did::Hit
+    } else {
+        Did::Done
+    }
+}
+
+/// Whether an access meets I/O breakpoints; DR6 has them then.
+fn meets_breakpoint<M: Machine>(caller: &mut Caller<'_, M>, number: u16, width: Width) -> bool {
+    let state = &mut caller.state;
+    let extensions = state.control.cr4 & CR4_DE != 0;
+    let hits = state.debug.io_hits(number, width.bytes(), extensions);
+    state.debug.dr6 |= hits;
+    hits != 0
 }
 
 /// INS or OUTS: element by element, so that a fault in the middle keeps what is done.
@@ -71,27 +87,60 @@ pub(super) fn string<M: Machine>(
             return Ok(Did::Handled);
         }
         budget = budget.saturating_sub(1);
-        if let Err((address, write)) = element(caller, string, number, mask) {
-            copy_fault(caller, address, write, Errno::EFAULT)?;
+        if let Err(fault) = element(caller, string, number, mask) {
+            deliver_fault(caller, fault)?;
             return Ok(Did::Handled);
         }
-        if !string.repeat {
+        let registers = &mut caller.state.registers;
+        if string.repeat {
+            registers.rcx = registers.rcx.wrapping_sub(1) & mask;
+        }
+        let over = !string.repeat || registers.rcx & mask == 0;
+        if meets_breakpoint(caller, number, string.width) {
+            // Between two elements RIP stays: the guest goes on with the instruction.
+            if over {
+                advance(caller, length);
+            }
+            debug_exception(caller)?;
+            return Ok(Did::Handled);
+        }
+        if over {
             break;
         }
-        let registers = &mut caller.state.registers;
-        registers.rcx = registers.rcx.wrapping_sub(1) & mask;
     }
     retire(caller, length)?;
     Ok(Did::Handled)
 }
 
-/// One element; on a fault its address, and whether it was a write.
+/// Why an element was not moved.
+#[derive(Clone, Copy)]
+enum ElementFault {
+    /// The page is absent or read-only.
+    Page { address: u64, write: bool },
+    /// The address is no guest's.
+    Address(Segment),
+}
+
+fn deliver_fault<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    fault: ElementFault,
+) -> Result<(), CrashReason> {
+    match fault {
+        ElementFault::Page { address, write } => copy_fault(caller, address, write, Errno::EFAULT),
+        ElementFault::Address(Segment::Stack) => deliver::exception(caller, vector::STACK, Some(0)),
+        ElementFault::Address(Segment::Flat | Segment::Fs | Segment::Gs) => {
+            deliver::general_protection(caller, 0)
+        }
+    }
+}
+
+/// One element.
 fn element<M: Machine>(
     caller: &mut Caller<'_, M>,
     string: StringPort,
     number: u16,
     mask: u64,
-) -> Result<(), (u64, bool)> {
+) -> Result<(), ElementFault> {
     let size = string.width.bytes();
     let mut bytes = [0; 4];
     let used = bytes.get_mut(..size.into()).unwrap_or(&mut []);
@@ -100,9 +149,14 @@ fn element<M: Machine>(
             let address = caller.state.registers.rdi & mask;
             let value = read(caller, number, string.width).to_le_bytes();
             used.copy_from_slice(value.get(..size.into()).unwrap_or(&[]));
-            caller
-                .copy_out_bytes(address, used)
-                .map_err(|_| (address, true))?;
+            if !is_guest_range(address, used.len()) {
+                return Err(ElementFault::Address(Segment::Flat));
+            }
+            let written = caller.copy_out_bytes(address, used);
+            written.map_err(|_| ElementFault::Page {
+                address,
+                write: true,
+            })?;
             step(
                 &mut caller.state.registers.rdi,
                 caller.state.registers.rflags,
@@ -112,14 +166,19 @@ fn element<M: Machine>(
         }
         Direction::Out => {
             let base = match string.segment {
-                Segment::Flat => 0,
+                Segment::Flat | Segment::Stack => 0,
                 Segment::Fs => caller.machine().guest_base(GuestBase::Fs),
                 Segment::Gs => caller.machine().guest_base(GuestBase::GsActive),
             };
             let address = base.wrapping_add(caller.state.registers.rsi & mask);
-            caller
-                .copy_in_bytes(address, used)
-                .map_err(|_| (address, false))?;
+            if !is_guest_range(address, used.len()) {
+                return Err(ElementFault::Address(string.segment));
+            }
+            let read = caller.copy_in_bytes(address, used);
+            read.map_err(|_| ElementFault::Page {
+                address,
+                write: false,
+            })?;
             write(caller, number, string.width, u32::from_le_bytes(bytes));
             step(
                 &mut caller.state.registers.rsi,

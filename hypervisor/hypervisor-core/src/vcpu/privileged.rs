@@ -31,6 +31,8 @@ const CPUID: [u8; 2] = [0x0f, 0xa2];
 pub(super) enum Did {
     /// All: RIP goes behind it.
     Done,
+    /// The same, and DR6 has breakpoints that it met.
+    Hit,
     /// Everything about RIP and exceptions already.
     Handled,
     /// #GP(0).
@@ -54,6 +56,10 @@ pub fn emulate<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason
     caller.vcpu.counts.add(kind_of(&instruction.operation));
     match execute(caller, instruction.operation, instruction.length)? {
         Did::Done => retire(caller, instruction.length),
+        Did::Hit => {
+            advance(caller, instruction.length);
+            debug_exception(caller)
+        }
         Did::Handled => Ok(()),
         Did::Fault => deliver::general_protection(caller, 0),
         Did::Undefined => deliver::exception(caller, vector::INVALID_OPCODE, None),
@@ -65,18 +71,31 @@ pub(super) fn retire<M: Machine>(
     caller: &mut Caller<'_, M>,
     length: u8,
 ) -> Result<(), CrashReason> {
-    let registers = &mut caller.state.registers;
-    registers.rip = registers.rip.wrapping_add(length.into());
-    registers.rflags &= !rflags::RF;
-    if registers.rflags & rflags::TF == 0 {
+    advance(caller, length);
+    if caller.state.registers.rflags & rflags::TF == 0 {
         return Ok(());
     }
     single_step(caller)
 }
 
+/// RIP goes behind an instruction that was carried out.
+pub(super) fn advance<M: Machine>(caller: &mut Caller<'_, M>, length: u8) {
+    let registers = &mut caller.state.registers;
+    registers.rip = registers.rip.wrapping_add(length.into());
+    registers.rflags &= !rflags::RF;
+}
+
 /// The single step after an instruction that was carried out for the guest.
 pub(super) fn single_step<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
     caller.state.debug.dr6 |= DR6_STEP;
+    deliver::exception(caller, vector::DEBUG, None)
+}
+
+/// #DB for breakpoints that DR6 has already, and for a single step if TF was set.
+pub(super) fn debug_exception<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
+    if caller.state.registers.rflags & rflags::TF != 0 {
+        caller.state.debug.dr6 |= DR6_STEP;
+    }
     deliver::exception(caller, vector::DEBUG, None)
 }
 

@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::paging::VcpuMemory;
 use crate::sched::EntityId;
 use crate::sync::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Once, Ordering, Ranked, rank};
-use crate::time::timer::Alarm;
+use crate::time::timer::{self, Alarm};
 
 const NOWHERE: u8 = u8::MAX;
 
@@ -100,8 +100,8 @@ pub struct Vcpu {
     pub counts: Counts,
     /// Roots and descriptor tables.
     pub memory: VcpuMemory,
-    /// Its one-shot timer and the deadline of its poll.
-    pub alarms: [Alarm; 2],
+    /// Its one-shot timer, the deadline of its poll, and on vCPU 0 the domain's watchdogs.
+    pub alarms: [Alarm; timer::KINDS],
     /// Period of the periodic timer in nanoseconds, 0 for none.
     pub period: AtomicU64,
     /// When the periodic timer fired last.

@@ -95,7 +95,7 @@ pub struct VcpuState {
     pub kernel_sp: u64,
     /// Address of the I/O bitmap in guest memory, and the number of ports in it.
     pub io_bitmap: (u64, u32),
-    /// The runstate area could not be written in user mode: the next switch to kernel mode writes it.
+    /// A registered area could not be written in user mode: the next switch to kernel mode writes it.
     pub area_due: bool,
     /// Event, failsafe, syscall and other callbacks.
     pub callbacks: Callbacks,

@@ -5,12 +5,14 @@ use alloc::boxed::Box;
 use hypercall_abi::mmu::{MMUEXT_NEW_USER_BASEPTR, MmuextOp, PAGE_SHIFT};
 use hypercall_abi::sched::SchedPoll;
 use hypercall_abi::time::VcpuRunstateInfo;
-use hypercall_abi::trap::CallbackRegister;
+use hypercall_abi::trap::{CallbackRegister, TrapInfo};
 use hypercall_abi::vcpu::{RegisterVcpuInfo, VGCF_IN_KERNEL, VcpuGuestContext};
 use hypercall_abi::{Errno, GuestPtr, RawMfn, number};
 use zerocopy::FromZeros;
 
 use super::context::selector;
+use super::debug::DR6_DEFAULT;
+use crate::emulate::control::CR4_DE;
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
 use crate::fake::Access;
 use crate::fake::bench::{BASE, Bench, DATA, ENTRY, STACK};
@@ -292,4 +294,71 @@ fn the_runstate_adds_up_and_the_area_shows_a_running_vcpu() {
         bench.result(number::VCPU_OP, [5, 0, DATA]),
         Errno::EFAULT.to_register()
     );
+}
+
+#[test]
+fn an_io_breakpoint_is_a_debug_exception_behind_the_access() {
+    let mut bench = Bench::new();
+    let trap = |vector, address| TrapInfo {
+        vector,
+        flags: 0,
+        cs: 0,
+        pad0: 0,
+        address,
+    };
+    bench.write(
+        DATA,
+        &[trap(1, 0x1111_0000), trap(13, 0x3333_0000), trap(0, 0)],
+    );
+    assert_eq!(bench.result(number::SET_TRAP_TABLE, [DATA, 0, 0]), 0);
+    bench.state().iopl = 1;
+    bench.state().control.cr4 = CR4_DE;
+    assert_eq!(bench.result(number::SET_DEBUGREG, [2, 0x80, 0]), 0);
+    assert_eq!(
+        bench.result(number::SET_DEBUGREG, [7, 2 << 24 | 0x10, 0]),
+        0
+    );
+    let fault = Entry::Exception {
+        vector: 13,
+        error: 0,
+        cr2: 0,
+    };
+    // OUT to the port, OUT to another, REP OUTSB with more to come, and its last element.
+    for (code, rcx, handler, behind, dr6) in [
+        ([0xe6_u8, 0x80, 0x90, 0x90], 3, 0x1111_0000, 2, 4),
+        ([0xe6, 0x81, 0x90, 0x90], 3, 0, 2, 0),
+        ([0xf3, 0x6e, 0x90, 0x90], 3, 0x1111_0000, 0, 4),
+        ([0xf3, 0x6e, 0x90, 0x90], 1, 0x1111_0000, 2, 4),
+    ] {
+        bench.write(ENTRY, &code);
+        let state = bench.state();
+        state.debug.dr6 = DR6_DEFAULT;
+        state.registers.rip = ENTRY;
+        state.registers.rsp = STACK;
+        (state.registers.rcx, state.registers.rdx) = (rcx, 0x80);
+        state.registers.rsi = DATA;
+        bench.enter(fault);
+        let registers = bench.state().registers;
+        let debug = bench.state().debug;
+        assert_eq!(
+            debug.dr6,
+            DR6_DEFAULT | dr6,
+            "{code:x?} {debug:x?} {registers:x?}"
+        );
+        if handler == 0 {
+            assert_eq!(registers.rip, ENTRY + behind, "{code:x?}");
+        } else {
+            assert_eq!(registers.rip, handler, "{code:x?}");
+            assert_eq!(bench.read::<u64>(STACK - 40), ENTRY + behind);
+        }
+    }
+    for (code, vector) in [([0x6e_u8, 0x90], 0x3333_0000), ([0x6c, 0x90], 0x3333_0000)] {
+        bench.write(ENTRY, &code);
+        let state = bench.state();
+        state.registers.rip = ENTRY;
+        state.registers.rsp = STACK;
+        (state.registers.rsi, state.registers.rdi) = (1 << 47, 0xffff_8000_0000_0000);
+        bench.enter(fault);
+        assert_eq!(bench.state().registers.rip, vector, "{code:x?}");
+    }
 }

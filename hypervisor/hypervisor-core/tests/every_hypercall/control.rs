@@ -3,13 +3,14 @@
 use hypercall_abi::control::ControlArgument;
 use hypercall_abi::ids::RawGrantRef;
 use hypercall_abi::mmu::MMUEXT_PIN_L4_TABLE;
+use hypercall_abi::sched::{SCHEDOP_REMOTE_SHUTDOWN, SHUTDOWN_SUSPEND};
 use hypercall_abi::table::prelude::*;
-use hypercall_abi::{GuestPtr, RawDomId, RawMfn};
+use hypercall_abi::{GuestPtr, RawDomId, RawMfn, number};
 use hypervisor_core::fake::bench::{Bench, DATA};
 
 use super::Arguments;
 use super::paging::pin;
-use super::setting::{BIG, LIST, SECOND, create, create_with};
+use super::setting::{BIG, LIST, SECOND, call, create, create_with};
 use super::vcpus::write_context;
 
 /// Frames of the second domain, listed at [`LIST`].
@@ -51,6 +52,18 @@ pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<
         DomainUnpause::OPERATION => {
             create(bench);
             bench.ask(|r: &mut DomainUnpause| r.domid = SECOND)
+        }
+        DomainResume::OPERATION => {
+            create(bench);
+            let suspend = SchedRemoteShutdown {
+                domain_id: SECOND,
+                reason: SHUTDOWN_SUSPEND,
+                ..SchedRemoteShutdown::default()
+            };
+            bench.write(DATA, &suspend);
+            let arguments = [SCHEDOP_REMOTE_SHUTDOWN.into(), DATA, 0, 0, 0];
+            call(bench, number::SCHED_OP, arguments);
+            bench.ask(|r: &mut DomainResume| r.domid = SECOND)
         }
         DomainSetMax::OPERATION => {
             create(bench);

@@ -2,12 +2,12 @@
 
 use hypercall_abi::event::*;
 use hypercall_abi::ids::RawPort;
-use hypercall_abi::{RawDomId, number};
+use hypercall_abi::{RawDomId, RawMfn, number};
 use hypervisor_core::fake::bench::{Bench, DATA};
 use zerocopy::FromZeros;
 
 use super::Arguments;
-use super::setting::{SECOND, call, create};
+use super::setting::{BIG, PAGE, SECOND, call, create};
 
 /// A port that waits for the first domain.
 pub(crate) fn alloc(bench: &mut Bench, dom: RawDomId) -> RawPort {
@@ -37,6 +37,21 @@ fn channel(bench: &mut Bench) -> RawPort {
     call(bench, number::EVENT_CHANNEL_OP, arguments);
     let answer: EvtchnBindInterdomain = bench.read(DATA);
     answer.local_port
+}
+
+fn control_block(bench: &mut Bench) -> EvtchnInitControl {
+    EvtchnInitControl {
+        control_gfn: RawMfn(bench.frame_at(PAGE)),
+        ..EvtchnInitControl::default()
+    }
+}
+
+/// Changes the first domain to FIFO events.
+fn queues(bench: &mut Bench) {
+    let request = control_block(bench);
+    bench.write(DATA, &request);
+    let arguments = [EVTCHNOP_INIT_CONTROL.into(), DATA, 0, 0, 0];
+    call(bench, number::EVENT_CHANNEL_OP, arguments);
 }
 
 pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<Arguments> {
@@ -93,6 +108,25 @@ pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<
                 vcpu: 1,
             };
             bench.write(DATA, &request);
+        }
+        (EVTCHNOP_INIT_CONTROL, 0) => {
+            let request = control_block(bench);
+            bench.write(DATA, &request);
+        }
+        (EVTCHNOP_EXPAND_ARRAY, 0) => {
+            queues(bench);
+            let array_gfn = RawMfn(bench.frame_at(BIG));
+            bench.write(DATA, &EvtchnExpandArray { array_gfn });
+        }
+        (EVTCHNOP_SET_PRIORITY, 0) => {
+            let port = channel(bench);
+            queues(bench);
+            bench.write(DATA, &EvtchnSetPriority { port, priority: 3 });
+        }
+        (EVTCHNOP_RESET, 1) => {
+            queues(bench);
+            let dom = RawDomId::SELF;
+            bench.write(DATA, &EvtchnReset { dom });
         }
         (EVTCHNOP_RESET, 0) => {
             channel(bench);

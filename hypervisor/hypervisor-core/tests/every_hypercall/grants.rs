@@ -7,7 +7,7 @@ use hypercall_abi::{GuestPtr, RawDomId, RawMfn, number};
 use hypervisor_core::fake::bench::{Bench, DATA};
 
 use super::Arguments;
-use super::setting::{LIST, PAGE, SECOND, call, create, create_with};
+use super::setting::{BIG, LIST, PAGE, SECOND, call, create, create_with};
 
 const BOTH: u32 = GNTMAP_HOST_MAP | GNTMAP_DEVICE_MAP;
 
@@ -109,6 +109,34 @@ pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<
                 ..GetStatusFrames::default()
             };
             bench.write(DATA, &request);
+        }
+        (GNTTABOP_UNMAP_AND_REPLACE, 0) => {
+            let [mapped, _] = map(bench);
+            let request = UnmapAndReplace {
+                host_addr: mapped.host_addr,
+                new_addr: BIG,
+                handle: mapped.handle,
+                ..UnmapAndReplace::default()
+            };
+            bench.write(DATA, &request);
+        }
+        (GNTTABOP_SWAP_GRANT_REF, 0) => {
+            let request = SwapGrantRef {
+                ref_a: RawGrantRef(8),
+                ref_b: RawGrantRef(9),
+                ..SwapGrantRef::default()
+            };
+            bench.write(DATA, &request);
+        }
+        (GNTTABOP_CACHE_FLUSH, 0) => {
+            let request = CacheFlush {
+                dev_bus_addr: bench.frame_at(PAGE) << 12,
+                offset: 0,
+                length: 8,
+                op: GNTTAB_CACHE_CLEAN,
+            };
+            bench.write(DATA, &[request, request]);
+            count = 2;
         }
         (GNTTABOP_TRANSFER, 0) => {}
         _ => return None,

@@ -41,6 +41,16 @@ const STAYS: &[(u32, Option<u32>, &str)] = &[
     ),
     (
         number::GRANT_TABLE_OP,
+        Some(7),
+        "the end of a mapping whose status could not be written",
+    ),
+    (
+        number::GRANT_TABLE_OP,
+        Some(11),
+        "an exchange whose status could not be written",
+    ),
+    (
+        number::GRANT_TABLE_OP,
         Some(2),
         "a table grows before its frames are told",
     ),
@@ -68,6 +78,11 @@ const STAYS: &[(u32, Option<u32>, &str)] = &[
         number::EVENT_CHANNEL_OP,
         Some(7),
         "the port whose number could not be written",
+    ),
+    (
+        number::EVENT_CHANNEL_OP,
+        Some(11),
+        "the control block whose link bits could not be written",
     ),
     (
         number::PARAVANE_OP,

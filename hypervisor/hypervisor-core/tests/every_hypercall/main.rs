@@ -55,6 +55,8 @@ const REFUSED: &[(u32, Option<u32>)] = &[
     (number::MEMORY_OP, Some(XENMEM_ADD_TO_PHYSMAP_BATCH)),
     (number::MEMORY_OP, Some(XENMEM_MACHPHYS_COMPAT_MFN_LIST)),
     (number::MEMORY_OP, Some(XENMEM_GET_VNUMAINFO)),
+    (number::MEMORY_OP, Some(XENMEM_CLAIM_PAGES)),
+    (number::MEMORY_OP, Some(XENMEM_ACQUIRE_RESOURCE)),
     (number::XEN_VERSION, Some(10)),
     (number::GRANT_TABLE_OP, Some(GNTTABOP_TRANSFER)),
     (number::VCPU_OP, Some(VCPUOP_GET_PHYSID)),

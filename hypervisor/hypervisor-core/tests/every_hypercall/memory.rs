@@ -1,8 +1,12 @@
 //! `memory_op`.
 
+use core::mem::offset_of;
+
 use hypercall_abi::memory::*;
+use hypercall_abi::shared_info::SharedInfo;
 use hypercall_abi::{GuestPtr, RawDomId, number};
 use hypervisor_core::fake::bench::{Bench, DATA};
+use hypervisor_core::machine::Machine;
 use zerocopy::FromZeros;
 
 use super::Arguments;
@@ -82,6 +86,28 @@ pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<
                 (request.output.nr_extents, request.output.extent_order) = (1, 0);
             }
             bench.write(DATA, &request);
+        }
+        (XENMEM_MAXIMUM_GPFN, 0) => {
+            let shared_info = bench.domain().shared_info();
+            let at = offset_of!(SharedInfo, max_pfn);
+            bench.hv.machine().store_u64(shared_info, at, 64);
+            bench.write(DATA, &own);
+        }
+        (XENMEM_CLAIM_PAGES | XENMEM_ACQUIRE_RESOURCE, 0) => {
+            create(bench);
+            let claim = MemoryReservation {
+                domid: SECOND,
+                ..MemoryReservation::default()
+            };
+            let resource = AcquireResource {
+                domid: SECOND,
+                ..AcquireResource::default()
+            };
+            if operation == XENMEM_CLAIM_PAGES {
+                bench.write(DATA, &claim);
+            } else {
+                bench.write(DATA, &resource);
+            }
         }
         (XENMEM_MACHPHYS_MAPPING, 0) => bench.write(DATA, &MachphysMapping::default()),
         (XENMEM_ADD_TO_PHYSMAP, 0) => {

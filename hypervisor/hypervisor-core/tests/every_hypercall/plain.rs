@@ -149,6 +149,13 @@ fn schedule(bench: &mut Bench, operation: u32) -> Option<Arguments> {
             };
             bench.write(DATA, &request);
         }
+        SCHEDOP_WATCHDOG => bench.write(
+            DATA,
+            &SchedWatchdog {
+                id: 0,
+                timeout: 100,
+            },
+        ),
         SCHEDOP_PIN_OVERRIDE => bench.write(DATA, &0_i32),
         _ => return None,
     }

@@ -41,6 +41,8 @@ pub(crate) struct Events {
     ends: BTreeMap<(u16, u32), End>,
     pending: BTreeSet<(u16, u32)>,
     masked: BTreeSet<(u16, u32)>,
+    /// The highest port that a domain ever had: ports exist in groups of 64.
+    highest: BTreeMap<u16, u32>,
     /// Bits of selectors, by domain and vCPU.
     told: BTreeSet<(u16, u32, u32)>,
 }
@@ -107,6 +109,7 @@ impl Events {
             self.pending.retain(|(domain, _)| *domain != id);
             self.masked.retain(|(domain, _)| *domain != id);
             self.told.retain(|(domain, ..)| *domain != id);
+            self.highest.remove(&id);
             // dom0 is told, if it listens.
             let listens = |(_, end): &(&(u16, u32), &End)| end.bound == Bound::Virq(VIRQ_DOM_EXC);
             let of_first = self.ends.range((0, 0)..(1, 0)).find(listens);
@@ -185,8 +188,9 @@ impl Events {
         world.pick(&ports)
     }
 
-    fn exists(domain: u16, port: u32) -> bool {
-        port != 0 && port < if domain == 0 { 4096 } else { 1024 }
+    fn exists(&self, domain: u16, port: u32) -> bool {
+        let highest = self.highest.get(&domain).copied().unwrap_or(0);
+        port <= highest | 63
     }
 
     fn free_port(&self, domain: u16) -> u32 {
@@ -197,6 +201,8 @@ impl Events {
 
     fn make(&mut self, domain: u16, bound: Bound, vcpu: u32) -> u32 {
         let port = self.free_port(domain);
+        let highest = self.highest.entry(domain).or_default();
+        *highest = port.max(*highest);
         self.ends.insert((domain, port), End { bound, vcpu });
         port
     }
@@ -360,7 +366,7 @@ impl Events {
     }
 
     fn unmask(&mut self, caller: u16, port: u32) -> Result<u64, Errno> {
-        if !Self::exists(caller, port) {
+        if !self.exists(caller, port) {
             return Err(Errno::EINVAL);
         }
         if self.masked.remove(&(caller, port)) && self.pending.contains(&(caller, port)) {
