@@ -31,7 +31,12 @@
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
+#[cfg(not(feature = "shuttle"))]
 pub use core::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
+#[cfg(feature = "shuttle")]
+pub use shuttle::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
@@ -83,6 +88,8 @@ pub fn relax() {
     if let Some(hook) = RELAX.get() {
         hook();
     }
+    #[cfg(feature = "shuttle")]
+    shuttle::hint::spin_loop();
     core::hint::spin_loop();
 }
 

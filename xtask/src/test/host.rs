@@ -15,8 +15,18 @@ const TESTED_ON_HOST: &str = "guest-kernel";
 /// Building included, on a slow machine.
 const LIMIT: Duration = Duration::from_secs(900);
 
+/// Atomics whose order a test chooses are another build of the hypervisor's core.
+const INTERLEAVED: [&str; 7] = [
+    "test",
+    "-p",
+    "hypervisor-core",
+    "--features",
+    "shuttle",
+    "--lib",
+    "interleave",
+];
+
 pub(crate) fn host(suite: &mut Suite<'_>) -> Result<()> {
-    let log = suite.workspace().log("host")?;
     let mut call = Call::new("cargo")
         .directory(suite.workspace().root())
         .args(["test", "--no-fail-fast", "--workspace"]);
@@ -25,6 +35,14 @@ pub(crate) fn host(suite: &mut Suite<'_>) -> Result<()> {
             call = call.args(["--exclude", package]);
         }
     }
+    run(suite, "host", call)?;
+    let call = Call::new("cargo").directory(suite.workspace().root());
+    run(suite, "interleave", call.args(INTERLEAVED))
+}
+
+/// Runs tests and counts what they say.
+fn run(suite: &mut Suite<'_>, name: &str, call: Call) -> Result<()> {
+    let log = suite.workspace().log(name)?;
     let outcome = call.limit(LIMIT).logged(&log);
     let text =
         fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;

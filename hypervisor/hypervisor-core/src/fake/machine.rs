@@ -46,10 +46,28 @@ impl FakeMachine {
     }
 
     fn store<const N: usize>(&self, frame: Mfn, offset: usize, value: [u8; N]) {
-        let word = self.word(frame, offset, N);
-        let mut bytes = word.load(Ordering::Relaxed).to_le_bytes();
-        bytes[offset % 8..offset % 8 + N].copy_from_slice(&value);
-        word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+        self.change(frame, offset, |_| value);
+    }
+
+    /// Changes a part of a word in one step; what it was.
+    fn change<const N: usize>(
+        &self,
+        frame: Mfn,
+        offset: usize,
+        new: impl Fn([u8; N]) -> [u8; N],
+    ) -> [u8; N] {
+        let part = offset % 8..offset % 8 + N;
+        let mut old = [0; N];
+        let changed =
+            self.word(frame, offset, N)
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |word| {
+                    let mut bytes = word.to_le_bytes();
+                    old.copy_from_slice(&bytes[part.clone()]);
+                    bytes[part.clone()].copy_from_slice(&new(old));
+                    Some(u64::from_le_bytes(bytes))
+                });
+        debug_assert!(changed.is_ok(), "there is always a new value");
+        old
     }
 
     /// Runs `part(frame, offset in frame, range of the buffer)` page by page.
@@ -146,17 +164,19 @@ impl Machine for FakeMachine {
         old: u32,
         new: u32,
     ) -> Result<u32, u32> {
-        let now = self.load_u32(frame, offset);
-        if now != old {
-            return Err(now);
-        }
-        self.store_u32(frame, offset, new);
-        Ok(old)
+        let now = self.change(frame, offset, |now| {
+            if u32::from_le_bytes(now) == old {
+                new.to_le_bytes()
+            } else {
+                now
+            }
+        });
+        let now = u32::from_le_bytes(now);
+        if now == old { Ok(old) } else { Err(now) }
     }
 
     fn swap_u8(&self, frame: Mfn, offset: usize, value: u8) -> u8 {
-        let before = self.load_u8(frame, offset);
-        self.store_u8(frame, offset, value);
+        let [before] = self.change(frame, offset, |_| [value]);
         before
     }
 
@@ -310,7 +330,9 @@ impl Machine for FakeMachine {
             .fetch_or(CpuSet::only(cpu).bits(), Ordering::Relaxed);
     }
 
-    fn relax(&self) {}
+    fn relax(&self) {
+        crate::sync::relax();
+    }
 
     fn now(&self) -> Nanos {
         Nanos::new(self.nanos.load(Ordering::Relaxed))

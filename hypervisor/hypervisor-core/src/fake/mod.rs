@@ -6,6 +6,8 @@
 
 pub mod bench;
 mod heap;
+#[cfg(all(test, feature = "shuttle"))]
+mod interleave;
 mod machine;
 pub mod pci;
 mod ram;

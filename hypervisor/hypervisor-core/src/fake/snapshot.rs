@@ -8,7 +8,6 @@ use std::vec::Vec;
 
 use super::bench::Bench;
 use crate::domain::Domain;
-use crate::event::Binding;
 use crate::frame::OwnerId;
 use crate::grant::judge;
 use crate::sync::Held;
@@ -118,26 +117,4 @@ pub fn domains(bench: &Bench) -> Vec<Arc<Domain>> {
         found.push(domain);
     }
     found
-}
-
-/// Whether both ends of each channel know each other, and each grant is used as often as there are mappings.
-///
-/// # Panics
-/// If not.
-pub fn check_ends(bench: &Bench) {
-    let all = domains(bench);
-    for domain in &all {
-        for (port, record) in domain.events.used() {
-            if let Binding::Interdomain(remote, peer) = record.binding {
-                let far = all.iter().find(|d| d.id() == remote);
-                let back = far.map(|far| far.events.record(peer).binding);
-                let own = Binding::Interdomain(domain.id(), port);
-                assert_eq!(back, Some(own), "port {port:?} of d{}", domain.id().get());
-            }
-        }
-        let ram = bench.hv.ram();
-        let counted = judge::counted(ram, &**domain, all.iter().map(|d| &**d));
-        let recorded = judge::recorded(ram, &**domain);
-        assert_eq!(recorded, counted, "grants of d{}", domain.id().get());
-    }
 }

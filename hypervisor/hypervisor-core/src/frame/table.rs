@@ -19,8 +19,8 @@ use super::pool::{FreeLists, Links};
 use super::tally::Tally;
 use super::types::{TypeState, TypeWord};
 
-/// log2 of the frames of a chunk; free blocks never cross one.
-pub(super) const CHUNK_SHIFT: u32 = 15;
+/// log2 of the frames of a chunk; free blocks never cross one. Where each atomic is watched, few are better.
+pub(super) const CHUNK_SHIFT: u32 = if cfg!(feature = "shuttle") { 6 } else { 15 };
 const CHUNK: u64 = 1 << CHUNK_SHIFT;
 /// Frame numbers are linked as 30 bits: 4 TiB of machine addresses.
 const HIGHEST: u64 = 1 << 30;

@@ -14,10 +14,6 @@ mod copy;
 mod entry;
 mod handle;
 #[cfg(any(test, feature = "fake"))]
-#[cfg_attr(
-    not(test),
-    expect(clippy::arithmetic_side_effects, reason = "a test's sums are small")
-)]
 pub mod judge;
 mod map;
 mod op;
