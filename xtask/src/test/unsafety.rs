@@ -22,19 +22,24 @@ const PLACES: &[&str] = &[
     // The conformance suite issues every call raw, and tries instructions that must fault.
     "guest-kernel/conformance/src",
     // Test kernels that try what the library would not do.
+    "guest-kernel/kernels/src/bin/areas.rs",
     "guest-kernel/kernels/src/bin/bad-hypercalls.rs",
     // Entries of its own, as short as the ABI permits.
     "guest-kernel/kernels/src/bin/bench/",
     "guest-kernel/kernels/src/bin/control.rs",
+    "guest-kernel/kernels/src/bin/debug.rs",
     "guest-kernel/kernels/src/bin/descriptors.rs",
     "guest-kernel/kernels/src/bin/emulation.rs",
     "guest-kernel/kernels/src/bin/grants.rs",
     "guest-kernel/kernels/src/bin/memory.rs",
     "guest-kernel/kernels/src/bin/multicall.rs",
     "guest-kernel/kernels/src/bin/paging.rs",
+    "guest-kernel/kernels/src/bin/preemption.rs",
+    "guest-kernel/kernels/src/bin/refusals.rs",
     "guest-kernel/kernels/src/bin/storm",
     "guest-kernel/kernels/src/bin/time.rs",
     "guest-kernel/kernels/src/bin/traps.rs",
+    "guest-kernel/kernels/src/bin/writes.rs",
     "dom0-tools/dom0/src/device",
 ];
 
