@@ -65,7 +65,13 @@ impl Figures {
         Ok(figures)
     }
 
-    fn add(&mut self, name: &str, unit: &'static str, count: f64) {
+    /// Adds another run's rows.
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.rows.extend(more.rows);
+    }
+
+    /// Adds a row.
+    pub(crate) fn add(&mut self, name: &str, unit: &'static str, count: f64) {
         self.rows.push(Figure {
             name: name.to_owned(),
             unit,

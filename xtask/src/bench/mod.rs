@@ -8,6 +8,7 @@ mod figures;
 mod notes;
 mod report;
 mod sides;
+mod tools;
 
 pub(crate) use budget::budgets;
 
@@ -28,6 +29,9 @@ pub(crate) struct Options {
     /// Run the same kernel on another hypervisor too, and write docs/benchmarks.md.
     #[arg(long, value_enum)]
     against: Option<Peer>,
+    /// Measure the commands of management too, with 1, 8 and 64 domains present: minutes.
+    #[arg(long)]
+    tools: bool,
     /// End with one line of JSON.
     #[arg(long)]
     json: bool,
@@ -54,13 +58,21 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
         side.measure(workspace, mitigations)
     };
     let ours = Side::paravane(&images);
-    let off = measure(&ours, Mitigations::Off)?;
+    let mut off = measure(&ours, Mitigations::Off)?;
     let defaults = measure(&ours, Mitigations::Defaults)?;
+    if options.tools {
+        println!("bench: commands of management on paravane");
+        off.extend(tools::paravane(workspace, &images)?);
+    }
     let mut report = Report::new(&off, &defaults);
     if let Some(Peer::Xen) = options.against {
         let xen = Side::xen(workspace, &images)?;
-        let their_off = measure(&xen, Mitigations::Off)?;
+        let mut their_off = measure(&xen, Mitigations::Off)?;
         let their_defaults = measure(&xen, Mitigations::Defaults)?;
+        if options.tools {
+            println!("bench: commands of management on xen");
+            their_off.extend(tools::xen(workspace, &images)?);
+        }
         report.compare(&their_off, &their_defaults)?;
         let versions = Versions::find(workspace, &off, &their_off)?;
         let document = workspace.root().join("docs/benchmarks.md");
