@@ -127,6 +127,23 @@ impl<const RANK: u8, T> Ranked<RANK, T> {
         (self.acquire(), Held(PhantomData))
     }
 
+    /// As [`Self::lock`]; `waiting` counts those who find it taken.
+    pub fn lock_noted<'a, const TOP: u8>(
+        &'a self,
+        held: &'a mut Held<'_, TOP>,
+        waiting: &AtomicU32,
+    ) -> (Guard<'a, T>, Held<'a, RANK>) {
+        const { assert!(TOP < RANK, "lock order: see docs/locks.md") };
+        let _ = held;
+        let guard = self.try_lock().unwrap_or_else(|| {
+            waiting.fetch_add(1, Ordering::Relaxed);
+            let guard = self.acquire();
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            guard
+        });
+        (guard, Held(PhantomData))
+    }
+
     /// Takes the lock if it is free. No order is needed: who does not wait cannot be part of a cycle.
     pub fn try_lock(&self) -> Option<Guard<'_, T>> {
         self.0.try_lock().map(Guard)

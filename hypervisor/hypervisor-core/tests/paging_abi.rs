@@ -503,6 +503,27 @@ fn a_foreign_mapping_is_out_of_all_tlbs_before_its_reference_goes() {
 }
 
 #[test]
+fn a_table_full_of_foreign_mappings_goes_with_one_flush() {
+    let (mut host, f, _) = host();
+    let table = host.guests[0].frames[0];
+    host.machine.scrub(table);
+    assert_eq!(host.ext(0, 0, MMUEXT_PIN_L1_TABLE, table.get(), 0), 0);
+    let foreign = BatchArgs {
+        domain: 1,
+        ..args(1)
+    };
+    for index in 0..40 {
+        let (ptr, val) = (ptr(table, index), f[0].address() | 7);
+        host.put(0, &[MmuUpdate { ptr, val }]);
+        assert_eq!(host.batch_to_end(0, 0, Op::Update, foreign), 0);
+    }
+    let before = host.machine.flush_count();
+    assert_eq!(host.ext(0, 0, MMUEXT_UNPIN_TABLE, table.get(), 0), 0);
+    assert_eq!(host.machine.flush_count() - before, 1);
+    host.check("all mappings are gone");
+}
+
+#[test]
 fn device_memory_is_for_those_with_the_right_and_uncached() {
     let (mut host, _, stable) = host();
     let device = 0x50_0000_u64 << 12;

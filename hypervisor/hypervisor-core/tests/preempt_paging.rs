@@ -9,11 +9,12 @@ use hypercall_abi::mmu::{
     MMUEXT_NEW_BASEPTR, MMUEXT_PIN_L1_TABLE, MMUEXT_PIN_L2_TABLE, MMUEXT_PIN_L3_TABLE,
     MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp,
 };
-use hypervisor_core::fake::Preempt;
+use hypervisor_core::fake::{FakeMachine, Preempt};
 use hypervisor_core::frame::types::Phase;
-use hypervisor_core::ids::{EntryIndex, Mfn};
+use hypervisor_core::ids::{EntryIndex, Level, Mfn};
 use hypervisor_core::machine::Machine;
-use hypervisor_core::paging::BatchEnd;
+use hypervisor_core::paging::{BatchEnd, Step, Tables, VcpuMemory};
+use hypervisor_core::sync::Held;
 
 /// Preemption points of the tree below: one behind each entry of its L2, L3 and L4 tables but the last.
 const POINTS: u64 = 7;
@@ -290,4 +291,94 @@ fn a_frame_given_back_while_partial_is_freed_when_it_is_finished() {
     assert_eq!(host.frames.holding(tree.root).count, 0);
     assert_eq!(host.frames.holding(tree.l2[0]).count, 0);
     host.check("freed");
+}
+
+#[test]
+fn two_roots_given_up_at_once_are_both_taken_down() {
+    let (mut host, tree) = host();
+    let guest = &host.guests[0];
+    // The second root leads to the tree too.
+    let second = guest.frames[7];
+    link(&host, second, 0, tree.l3, 7);
+    link(&host, second, 300, tree.l3, 7);
+    for l1 in tree.l1 {
+        link(&host, l1, 0, tree.root, 0);
+        link(&host, l1, 511, tree.root, 0);
+    }
+    let vcpu = VcpuMemory::new();
+    let tables = |work: &dyn Fn(&Tables<'_, FakeMachine>)| {
+        let mut held = Held::enter();
+        work(&Tables::lock(host.ram(), &guest.memory, &vcpu, &mut held).0);
+    };
+    tables(&|tables| {
+        let (kernel, user) = (tree.root.get(), second.get());
+        assert_eq!(tables.assign_roots(&vcpu, kernel, user), Ok(Step::Done(())));
+    });
+    host.machine.order(|o| o.preempt = Preempt::Always);
+    tables(&|tables| tables.drop_roots(&vcpu));
+    assert_eq!(partial(&host), 2, "both are interrupted");
+    tables(&|tables| while tables.finish_pending() == Step::Again {});
+    assert_eq!(partial(&host), 0);
+    host.check("both roots are gone");
+}
+
+#[test]
+fn a_start_that_is_not_issued_again_leaves_nothing_that_its_author_cannot_take_back() {
+    for at in 0..POINTS {
+        let (mut host, tree) = host();
+        let stable = host.guests[0].stable;
+        let user = host.guests[0].frames[7];
+        for l1 in tree.l1 {
+            link(&host, l1, 0, tree.root, 0);
+            link(&host, l1, 511, tree.root, 0);
+        }
+        let guest = &host.guests[0];
+        let vcpu = VcpuMemory::new();
+        host.machine
+            .order(|o| (o.questions, o.preempt) = (0, Preempt::At(at)));
+        let assign = || {
+            let mut held = Held::enter();
+            let tables = Tables::lock(host.ram(), &guest.memory, &vcpu, &mut held).0;
+            tables.assign_roots(&vcpu, tree.root.get(), user.get())
+        };
+        assert_eq!(assign(), Ok(Step::Again), "at {at}");
+        host.machine.order(|o| o.preempt = Preempt::Never);
+        assert_eq!(vcpu.user_root(&host.frames), None);
+        assert_eq!(host.frames.type_state(user).phase, Phase::Partial(512));
+        if at % 2 == 0 {
+            assert_eq!(assign(), Ok(Step::Done(())), "at {at}");
+            assert_eq!(vcpu.user_root(&host.frames), Some(user));
+            let mut held = Held::enter();
+            Tables::lock(host.ram(), &guest.memory, &vcpu, &mut held)
+                .0
+                .drop_roots(&vcpu);
+        } else {
+            for root in [user, tree.root] {
+                assert_eq!(host.ext(0, 0, MMUEXT_PIN_L4_TABLE, root.get(), 0), 0);
+                assert_eq!(host.ext(0, 0, MMUEXT_UNPIN_TABLE, root.get(), 0), 0);
+            }
+        }
+        assert_eq!(host.frames.type_state(user).phase, Phase::Idle);
+        assert_eq!(partial(&host), 0);
+        assert_ne!(stable[0], user);
+        host.check("nothing is left");
+    }
+}
+
+#[test]
+fn a_long_pin_stops_for_who_waits_for_the_tables() {
+    let (host, tree) = host();
+    let (memory, vcpu) = (&host.guests[0].memory, VcpuMemory::new());
+    let mut held = Held::enter();
+    let (tables, _held) = Tables::lock(host.ram(), memory, &vcpu, &mut held);
+    std::thread::scope(|scope| {
+        scope.spawn(|| drop(memory.lock_tables(&mut Held::enter())));
+        while !memory.is_waited_for() {
+            std::thread::yield_now();
+        }
+        assert_eq!(tables.pin(tree.root.get(), Level::L4), Ok(Step::Again));
+        drop(tables);
+    });
+    assert!(!memory.is_waited_for());
+    assert_eq!(host.ext(0, 0, MMUEXT_PIN_L4_TABLE, tree.root.get(), 0), 0);
 }

@@ -14,7 +14,7 @@ use crate::domain::account::DomainMemory;
 use crate::frame::{FrameType, OwnerId, Ram, tally::Change, types::Phase};
 use crate::ids::{EntryIndex, Frames, Level, Mfn};
 use crate::machine::Machine;
-use crate::paging::{Tables, VcpuMemory, vcpu::FrameSlot};
+use crate::paging::{Tables, VcpuMemory, vcpu::Pending};
 use crate::sync::Held;
 
 use super::invariant::{Breach, Place};
@@ -207,7 +207,7 @@ impl Recount {
     fn look_at<M: Machine>(&mut self, ram: Ram<'_, M>, holders: &impl Holders, mfn: Mfn) {
         let mut known = false;
         holders.with_memory(ram.frames.holding(mfn).owner, &mut |memory| {
-            let (pending, mut held) = (FrameSlot::default(), Held::enter());
+            let (pending, mut held) = (Pending::default(), Held::enter());
             let _locked = Tables::with_pending(ram, memory, &pending, &mut held);
             known = true;
             self.look_at_locked(ram, mfn, Some(memory));

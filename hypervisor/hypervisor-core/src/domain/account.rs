@@ -3,7 +3,7 @@
 use crate::frame::{Account, AllocError, FrameTable, OwnerId, Ram};
 use crate::ids::Frames;
 use crate::machine::Machine;
-use crate::sync::{AtomicBool, AtomicU64, Guard, Held, Ordering, Ranked, rank};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Guard, Held, Ordering, Ranked, rank};
 
 /// What paging needs to know of a domain. Everything else of the domain is none of its business.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub struct DomainMemory {
     owner: OwnerId,
     /// Held while the domain's tables or their types change.
     tables: Ranked<{ rank::PAGE_TABLES }, ()>,
+    /// CPUs that wait for that.
+    waiting: AtomicU32,
     devices: AtomicBool,
     /// Counts changes of entries above L1, and tables above L1 that are taken down, under the lock.
     shape: AtomicU64,
@@ -35,6 +37,7 @@ impl DomainMemory {
         Ok(Self {
             owner,
             tables: Ranked::new(()),
+            waiting: AtomicU32::new(0),
             devices: AtomicBool::new(false),
             // Not 0: a walk that was never noted is of no shape.
             shape: AtomicU64::new(1),
@@ -74,11 +77,17 @@ impl DomainMemory {
         self.shape.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether another CPU waits for the lock: who has long work under it then stops at the next step.
+    #[must_use]
+    pub fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) != 0
+    }
+
     /// Waits for the lock of the domain's page tables.
     pub fn lock_tables<'a, const TOP: u8>(
         &'a self,
         held: &'a mut Held<'_, TOP>,
     ) -> (Guard<'a, ()>, Held<'a, { rank::PAGE_TABLES }>) {
-        self.tables.lock(held)
+        self.tables.lock_noted(held, &self.waiting)
     }
 }

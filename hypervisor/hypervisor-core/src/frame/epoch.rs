@@ -45,6 +45,17 @@ impl StampWord {
     pub(super) fn load(&self) -> Stamp {
         Stamp(self.0.load(Ordering::SeqCst))
     }
+
+    /// Of the first frame of a free block, which needs no stamp: how many of the block's frames are scrubbed. Under the pool's
+    /// lock.
+    pub(super) fn set_scrubbed(&self, frames: u64) {
+        self.0.store(frames, Ordering::Relaxed);
+    }
+
+    /// What was set; it is a stamp again, older than all.
+    pub(super) fn take_scrubbed(&self) -> u64 {
+        self.0.swap(0, Ordering::Relaxed)
+    }
 }
 
 impl Stamp {

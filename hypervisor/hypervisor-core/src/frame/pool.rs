@@ -16,20 +16,22 @@ use crate::sync::{AtomicU64, Guard, Ordering};
 
 use super::account::AccountError;
 use super::owner::OwnerId;
-use super::table::{FrameRange, FrameTable, Ram};
+use super::table::{Frame, FrameRange, FrameTable, Ram};
 
 /// The largest block is 2^15 frames.
 pub const MAX_ORDER: u8 = 15;
 const ORDERS: usize = 16;
 /// First frame of the upper zone.
 const ZONE_BORDER: u64 = 1 << 20;
+/// Frames of a block from boot that are scrubbed in one step.
+const SCRUB: u64 = 64;
 /// How many blocks of one size are looked at for one below an address limit.
 const SEARCH: usize = 64;
 
 const LINK: u64 = 0xffff_ffff;
 /// The record is of a frame of the pool, not of a hole in its chunk. Set once at boot.
 const POOL: u64 = 1 << 63;
-/// The free block that starts here has never been scrubbed.
+/// Not all frames of the free block that starts here were ever scrubbed; the frame's stamp says how many of the first.
 const DIRTY: u64 = 1 << 62;
 const PREV_SHIFT: u32 = 32;
 const PREV: u64 = 0x3fff_ffff << PREV_SHIFT;
@@ -167,7 +169,7 @@ impl<M: Machine> Drop for Allocation<'_, M> {
             &mut frames.lists.lock_leaf(),
             self.first.get(),
             self.order,
-            false,
+            1 << self.order,
         );
     }
 }
@@ -176,27 +178,33 @@ impl<'a, M: Machine> Ram<'a, M> {
     /// Takes 2^`order` contiguous frames whose numbers are all below `below`, flushed and zeroed.
     ///
     /// # Errors
-    /// [`AllocError::NoMemory`], or [`AllocError::NotYet`] when a step of scrubbing was done instead.
+    /// [`AllocError::NoMemory`], or [`AllocError::NotYet`] when a step of scrubbing was done instead: of freed frames, or of a
+    /// block from boot, which then goes back to the lists with the mark of how far it is clean.
     pub fn allocate(self, order: u8, below: u64) -> Result<Allocation<'a, M>, AllocError> {
         let taken = self
             .frames
             .take_block(&mut self.frames.lists.lock_leaf(), order, below);
-        let Some((number, dirty)) = taken else {
+        let Some((number, clean)) = taken else {
             return Err(if self.scrub_step() {
                 AllocError::NotYet
             } else {
                 AllocError::NoMemory
             });
         };
-        let allocation = Allocation {
+        let (size, done) = (1 << order, clean.saturating_add(SCRUB));
+        for frame in clean..done.min(size) {
+            self.machine.scrub(Mfn::new(number.saturating_add(frame)));
+        }
+        if done < size {
+            let mut lists = self.frames.lists.lock_leaf();
+            self.frames.insert_block(&mut lists, number, order, done);
+            return Err(AllocError::NotYet);
+        }
+        Ok(Allocation {
             ram: self,
             first: Mfn::new(number),
             order,
-        };
-        if dirty {
-            block(number, order).for_each(|frame| self.machine.scrub(Mfn::new(frame)));
-        }
-        Ok(allocation)
+        })
     }
 
     /// Charges `owner` and gives it 2^`order` contiguous zeroed frames below `below`; the first of them.
@@ -253,45 +261,52 @@ impl FrameTable {
             let room = range.end.saturating_sub(at).ilog2();
             let order = at.trailing_zeros().min(room).min(u32::from(MAX_ORDER));
             let order = u8::try_from(order).unwrap_or(0);
-            self.insert_block(&mut lists, at, order, true);
+            self.insert_block(&mut lists, at, order, 0);
             at = at.saturating_add(1 << order);
         }
     }
 
-    /// Puts a block into the lists, joined with its free neighbours.
+    /// Puts a block into the lists, joined with its free neighbours; its first `clean` frames are scrubbed.
     pub(super) fn insert_block(
         &self,
         lists: &mut Guard<'_, FreeLists>,
         first: u64,
         order: u8,
-        dirty: bool,
+        clean: u64,
     ) {
         lists.free = lists.free.saturating_add(1 << order);
-        let (mut first, mut order, mut dirty) = (first, order, dirty);
+        let (mut first, mut order, mut clean) = (first, order, clean);
         while order < MAX_ORDER {
-            let buddy = first ^ 1 << order;
-            let Some(frame) = self
-                .find(buddy)
-                .filter(|f| f.owner.free_order() == Some(order))
-            else {
+            let (buddy, size) = (first ^ 1 << order, 1 << order);
+            let free = |f: &&Frame| f.owner.free_order() == Some(order);
+            if self.find(buddy).filter(free).is_none() {
                 break;
+            }
+            let of_buddy = self.unlink(lists, buddy, order);
+            let (low, high) = if buddy < first {
+                (of_buddy, clean)
+            } else {
+                (clean, of_buddy)
             };
-            dirty |= frame.links.is_dirty();
-            self.unlink(lists, buddy, order);
+            clean = if low < size {
+                low
+            } else {
+                size.saturating_add(high)
+            };
             first = first.min(buddy);
             order = order.saturating_add(1);
         }
-        self.link(lists, first, order, dirty);
+        self.link(lists, first, order, clean);
     }
 
-    /// Takes a block of `order` below `below` out of the lists, and whether it needs scrubbing. The smallest block that is
+    /// Takes a block of `order` below `below` out of the lists, and how many of its first frames are scrubbed. The smallest block that is
     /// large enough is split; the upper zone is used first by those who do not care.
     fn take_block(
         &self,
         lists: &mut Guard<'_, FreeLists>,
         order: u8,
         below: u64,
-    ) -> Option<(u64, bool)> {
+    ) -> Option<(u64, u64)> {
         let zones: &[u64] = if below >= self.limit().get() {
             &[ZONE_BORDER, 0]
         } else {
@@ -303,13 +318,14 @@ impl FrameTable {
                 let Some(first) = self.search(head, order, below) else {
                     continue;
                 };
-                let dirty = self.find(first)?.links.is_dirty();
-                self.unlink(lists, first, found);
+                let clean = self.unlink(lists, first, found);
                 for rest in order..found {
-                    self.link(lists, first.saturating_add(1 << rest), rest, dirty);
+                    let size = 1 << rest;
+                    let clean = clean.saturating_sub(size).min(size);
+                    self.link(lists, first.saturating_add(size), rest, clean);
                 }
                 lists.free = lists.free.saturating_sub(1 << order);
-                return Some((first, dirty));
+                return Some((first, clean.min(1 << order)));
             }
         }
         None
@@ -331,13 +347,17 @@ impl FrameTable {
             })
     }
 
-    fn link(&self, lists: &mut Guard<'_, FreeLists>, first: u64, order: u8, dirty: bool) {
+    fn link(&self, lists: &mut Guard<'_, FreeLists>, first: u64, order: u8, clean: u64) {
         let (Some(frame), Some(head)) = (self.find(first), lists.head(first, order)) else {
             return;
         };
         frame.links.set_next(*head);
         frame.links.set_prev(0);
+        let dirty = clean < 1 << order;
         frame.links.set_dirty(dirty);
+        if dirty {
+            frame.stamp.set_scrubbed(clean);
+        }
         frame.owner.set_free_head(order);
         if let Some(second) = self.find(*head) {
             second.links.set_prev(first);
@@ -345,9 +365,10 @@ impl FrameTable {
         *head = first;
     }
 
-    fn unlink(&self, lists: &mut Guard<'_, FreeLists>, first: u64, order: u8) {
+    /// Takes a block out of its list; how many of its first frames are scrubbed.
+    fn unlink(&self, lists: &mut Guard<'_, FreeLists>, first: u64, order: u8) -> u64 {
         let (Some(frame), Some(head)) = (self.find(first), lists.head(first, order)) else {
-            return;
+            return 0;
         };
         let (prev, next) = (frame.links.prev(), frame.links.next());
         if let Some(after) = self.find(next) {
@@ -358,6 +379,11 @@ impl FrameTable {
             None => *head = next,
         }
         frame.owner.set_free();
+        if frame.links.is_dirty() {
+            frame.stamp.take_scrubbed()
+        } else {
+            1 << order
+        }
     }
 }
 

@@ -65,7 +65,7 @@ impl<M: Machine> Ram<'_, M> {
         }
         let mut lists = self.frames.lists.lock_leaf();
         for &mfn in frames() {
-            self.frames.insert_block(&mut lists, mfn.get(), 0, false);
+            self.frames.insert_block(&mut lists, mfn.get(), 0, 1);
             self.frames.to_scrub.fetch_sub(1, Ordering::AcqRel);
         }
         true

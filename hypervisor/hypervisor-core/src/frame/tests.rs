@@ -366,3 +366,68 @@ fn a_stolen_frame_is_given_back_unless_it_is_freed() {
         "the charge waits for the replacement"
     );
 }
+
+#[test]
+fn a_large_block_from_boot_is_scrubbed_in_steps_and_only_once() {
+    // Poison in every frame: what is given out without having been scrubbed is seen.
+    let world = World::of(&[FrameRange {
+        start: 0x400,
+        end: 0x800,
+    }]);
+    let ram = world.ram();
+    let mut steps = 1;
+    let first = loop {
+        match ram.allocate(8, 0x800) {
+            Err(AllocError::NotYet) => steps += 1,
+            done => break done.unwrap(),
+        }
+        // Somebody else takes frames in between, clean ones too.
+        let other = ram.allocate_one().unwrap();
+        assert_eq!(
+            world
+                .machine
+                .read_entry(other.first(), EntryIndex::new(9).unwrap()),
+            0
+        );
+    };
+    assert_eq!(steps, 4, "256 frames, 64 at a time");
+    for number in 0..256 {
+        let mfn = Mfn::new(first.first().get() + number);
+        assert_eq!(
+            world.machine.read_entry(mfn, EntryIndex::new(511).unwrap()),
+            0
+        );
+    }
+    drop(first);
+    assert!(ram.allocate(8, 0x800).is_ok(), "it is clean now");
+}
+
+#[test]
+fn what_boot_left_in_frames_is_given_to_nobody() {
+    for seed in 1..20 {
+        let world = World::of(&[FrameRange {
+            start: 0x400,
+            end: 0x800,
+        }]);
+        let (ram, mut random) = (world.ram(), next_random(seed));
+        let mut held = Vec::new();
+        for _ in 0..400 {
+            random = next_random(random);
+            let order = u8::try_from(random >> 40 & 7).unwrap();
+            if random >> 50 & 3 == 0 && !held.is_empty() {
+                let at = usize::try_from(random >> 33).unwrap() % held.len();
+                drop(held.swap_remove(at));
+            } else if let Ok(block) = ram.allocate(order, ANYWHERE) {
+                for number in 0..1_u64 << order {
+                    let mfn = Mfn::new(block.first().get() + number);
+                    for index in EntryIndex::all() {
+                        assert_eq!(world.machine.read_entry(mfn, index), 0, "seed {seed}");
+                    }
+                }
+                held.push(block);
+            }
+        }
+        drop(held);
+        assert_eq!(world.frames.free().get(), 0x400 - 3);
+    }
+}

@@ -59,7 +59,7 @@ fn populate<M: Machine, R: Requester<M>>(
     let element = wanted.element(index)?;
     let pfn = caller.read(element)?;
     let given = Given::take(caller.ram(), owner, wanted)?;
-    given.name(pfn)?;
+    given.name(|offset| Pfn::new(pfn.wrapping_add(offset)))?;
     caller.write(element, &given.first.get())?;
     given.keep();
     Ok(())
@@ -73,6 +73,8 @@ fn increase<M: Machine, R: Requester<M>>(
     index: u64,
 ) -> Result<(), Stop> {
     let given = Given::take(caller.ram(), owner, wanted)?;
+    // No number, but a place for one: the view leads to all frames of the domain.
+    given.name(|_| Pfn::NONE)?;
     if wanted.has_list() {
         caller.write(wanted.element(index)?, &given.first.get())?;
     }
@@ -107,12 +109,12 @@ impl<'a, M: Machine> Given<'a, M> {
             .map(|(number, _)| number)
     }
 
-    /// Enters the frames into the domain's M2P view, from `pfn` on.
-    fn name(&self, pfn: u64) -> Result<(), Stop> {
+    /// Enters the frames into the domain's M2P view, by their place in the extent.
+    fn name(&self, pfn: impl Fn(u64) -> Pfn) -> Result<(), Stop> {
         for (number, offset) in self.numbers().zip(0..) {
             let mfn = self.ram.frames.lookup(number).ok_or(Stop::Ended)?;
             self.ram
-                .set_pfn(self.owner, mfn, Pfn::new(pfn.wrapping_add(offset)))
+                .set_pfn(self.owner, mfn, pfn(offset))
                 .map_err(|_| Stop::Ended)?;
         }
         Ok(())

@@ -8,6 +8,7 @@
 use hypercall_abi::mmu::MMU_UPDATE_PREEMPTED;
 use zerocopy::{FromBytes, IntoBytes};
 
+use crate::domain::account::DomainMemory;
 use crate::guest::GuestMemory;
 use crate::machine::Machine;
 use crate::sync::Held;
@@ -165,32 +166,35 @@ fn carried(argument: u64) -> i64 {
     i64::from(i32::from_le_bytes([a, b, c, d]))
 }
 
-/// Goes on with the vCPU's pending demotion, whoever's table it is.
+/// Goes on with the vCPU's pending demotions, whoever's tables they are.
 pub fn finish_pending<M: Machine, W: World, const TOP: u8>(
     call: Call<'_, M, W>,
     held: &mut Held<'_, TOP>,
 ) -> Step<()> {
     let frames = call.ram.frames;
-    let Some(mfn) = call.vcpu.pending.get(frames) else {
-        return Step::Done(());
-    };
-    let owner = frames.holding(mfn).owner;
-    if owner == call.domain.owner() {
-        return Tables::lock(call.ram, call.domain, call.vcpu, held)
-            .0
-            .finish_pending();
-    }
-    let domid = frames.account(owner).map(crate::frame::Account::domid);
-    match domid.and_then(|domid| call.peer(domid).ok()) {
-        Some(Party::Peer(peer, _)) => Tables::lock(call.ram, &peer, call.vcpu, held)
-            .0
-            .finish_pending(),
-        // The domain is gone, or the frame is: teardown took care of it.
-        Some(Party::Own | Party::Device | Party::Hypervisor) | None => {
-            call.vcpu.pending.set(None);
-            Step::Done(())
+    while let Some(mfn) = call.vcpu.pending.first(frames) {
+        let owner = frames.holding(mfn).owner;
+        let demote = |domain: &DomainMemory, held: &mut Held<'_, TOP>| {
+            Tables::lock(call.ram, domain, call.vcpu, held)
+                .0
+                .demote_partial(mfn)
+        };
+        let done = if owner == call.domain.owner() {
+            demote(call.domain, held)
+        } else {
+            let domid = frames.account(owner).map(crate::frame::Account::domid);
+            match domid.and_then(|domid| call.peer(domid).ok()) {
+                Some(Party::Peer(peer, _)) => demote(&peer, held),
+                // The domain is gone, or the frame is: teardown took care of it.
+                Some(Party::Own | Party::Device | Party::Hypervisor) | None => Step::Done(()),
+            }
+        };
+        if done == Step::Again {
+            return Step::Again;
         }
+        call.vcpu.pending.forget(mfn, frames);
     }
+    Step::Done(())
 }
 
 /// Reads requests, each once, some ahead.

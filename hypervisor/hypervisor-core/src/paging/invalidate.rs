@@ -31,20 +31,19 @@ impl<M: Machine> Tables<'_, M> {
     /// As [`Self::release_table`]; an interrupted demotion is noted in the vCPU.
     pub(super) fn retire_table(&self, mfn: Mfn, level: Level) {
         if self.release_table(mfn, level) == Step::Again {
-            self.pending.set(Some(mfn));
+            self.pending.note(mfn, self.ram.frames);
         }
     }
 
-    /// Goes on with the demotion that the vCPU has noted. Somebody else may have taken the frame over; then there is
-    /// nothing to do.
+    /// Goes on with the demotions that the vCPU has noted. Somebody else may have taken a frame over; then there is nothing
+    /// to do.
     pub fn finish_pending(&self) -> Step<()> {
-        let Some(mfn) = self.pending.get(self.ram.frames) else {
-            return Step::Done(());
-        };
-        if self.demote_partial(mfn) == Step::Again {
-            return Step::Again;
+        while let Some(mfn) = self.pending.first(self.ram.frames) {
+            if self.demote_partial(mfn) == Step::Again {
+                return Step::Again;
+            }
+            self.pending.forget(mfn, self.ram.frames);
         }
-        self.pending.set(None);
         Step::Done(())
     }
 
@@ -80,6 +79,7 @@ impl<M: Machine> Tables<'_, M> {
             self.ram.park_change(mfn, from);
             return Step::Again;
         }
+        let mut flushed = false;
         for index in EntryIndex::all().rev().filter(|index| index.get() < from) {
             if level == Level::L4 && layout::is_hypervisor_slot(index) {
                 continue;
@@ -89,13 +89,13 @@ impl<M: Machine> Tables<'_, M> {
                 continue;
             }
             let Some(below) = level.below() else {
-                self.drop_leaf(entry);
+                self.drop_unreachable(entry, &mut flushed);
                 continue;
             };
             let child = self.ram.frames.lookup(entry.frame_number());
             let released = child.map_or(Step::Done(()), |child| self.release_table(child, below));
             let more = index.get() != 0;
-            if released == Step::Again || (more && self.ram.machine.preempt_due()) {
+            if released == Step::Again || (more && self.is_due()) {
                 given_back(index.get());
                 self.ram.park_change(mfn, index.get());
                 return Step::Again;

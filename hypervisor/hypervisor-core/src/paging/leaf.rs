@@ -104,14 +104,21 @@ impl<'a, M: Machine> Tables<'a, M> {
     /// reference goes (T5): the owner's own flushes do not cover this domain's CPUs.
     #[inline]
     pub(super) fn drop_leaf(&self, old: Entry) {
+        self.drop_unreachable(old, &mut false);
+    }
+
+    /// As [`Self::drop_leaf`], for one of several entries that no CPU can reach any more: the first flush serves all.
+    #[inline]
+    pub(super) fn drop_unreachable(&self, old: Entry, flushed: &mut bool) {
         if !old.is_present() {
             return;
         }
         let Some(mfn) = self.ram.frames.lookup(old.frame_number()) else {
             return;
         };
-        if !self.owns(mfn) {
+        if !self.owns(mfn) && !*flushed {
             self.flush_domain();
+            *flushed = true;
         }
         if old.is_writable() {
             drop(WritableRef::adopt(self.ram, mfn));

@@ -7,7 +7,7 @@
 use hypercall_abi::mmu::FIRST_HYPERVISOR_SLOT;
 
 use crate::domain::account::DomainMemory;
-use crate::frame::Ram;
+use crate::frame::{Ram, types::Released};
 use crate::ids::{EntryIndex, Level, Mfn};
 use crate::machine::{Machine, RootFlush};
 use crate::vcpu::state::Mode;
@@ -81,22 +81,44 @@ impl<M: Machine> Tables<'_, M> {
         kernel: u64,
         user: u64,
     ) -> Result<Step<()>, PagingError> {
-        if self.new_user_root(vcpu, user)? == Step::Again {
-            return Ok(Step::Again);
-        }
-        if vcpu.kernel_root(self.ram.frames).map(Mfn::get) == Some(kernel) {
-            return Ok(Step::Done(()));
-        }
-        let Step::Done(root) = self.take_table(kernel, Level::L4)? else {
+        let take = |number: u64| match number {
+            0 => Ok(Step::Done(None)),
+            _ => self.take_table(number, Level::L4).map(|step| match step {
+                Step::Done(root) => Step::Done(Some(root)),
+                Step::Again => Step::Again,
+            }),
+        };
+        let Step::Done(user) = take(user)? else {
             return Ok(Step::Again);
         };
-        self.show_view(root);
-        let old = vcpu.kernel_root.take(self.ram.frames);
-        vcpu.kernel_root.set(Some(root));
-        if let Some(old) = old {
-            self.retire_table(old, Level::L4);
+        let kernel = self.take_table(kernel, Level::L4);
+        let Ok(Step::Done(kernel)) = kernel else {
+            if let Some(user) = user {
+                match kernel {
+                    Ok(_) => self.set_aside(user),
+                    Err(_) => self.retire_table(user, Level::L4),
+                }
+            }
+            return kernel.map(|_| Step::Again);
+        };
+        self.show_view(kernel);
+        for (slot, root) in [(&vcpu.user_root, user), (&vcpu.kernel_root, Some(kernel))] {
+            let old = slot.take(self.ram.frames);
+            slot.set(root);
+            if let Some(old) = old {
+                self.retire_table(old, Level::L4);
+            }
         }
         Ok(Step::Done(()))
+    }
+
+    /// Lets go of a table that the same call, issued again, takes at once: if nobody else holds it, it is partial with all
+    /// entries checked. So nothing is left of a call that is not issued again but what its author can take back.
+    fn set_aside(&self, table: Mfn) {
+        match self.ram.release_type(table) {
+            Released::Done => self.ram.give_back(table),
+            Released::LastOfTable => self.ram.park_change(table, EntryIndex::COUNT),
+        }
     }
 
     /// Takes both roots from a vCPU that never runs again, or not before it is started anew.

@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::sync::{Guard, Held, rank};
 
 use super::entry::EntryRights;
-use super::vcpu::{FrameSlot, VcpuMemory};
+use super::vcpu::{Pending, VcpuMemory};
 
 /// How far a restartable operation got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub enum Source {
 pub struct Tables<'a, M> {
     pub(super) ram: Ram<'a, M>,
     pub(super) domain: &'a DomainMemory,
-    /// Where an interrupted demotion is noted: the calling vCPU's.
-    pub(super) pending: &'a FrameSlot,
+    /// Where interrupted demotions are noted: the calling vCPU's.
+    pub(super) pending: &'a Pending,
     _guard: Guard<'a, ()>,
 }
 
@@ -68,7 +68,7 @@ impl<'a, M: Machine> Tables<'a, M> {
     pub(crate) fn with_pending<const TOP: u8>(
         ram: Ram<'a, M>,
         domain: &'a DomainMemory,
-        pending: &'a FrameSlot,
+        pending: &'a Pending,
         held: &'a mut Held<'_, TOP>,
     ) -> (Self, Held<'a, { rank::PAGE_TABLES }>) {
         let (guard, held) = domain.lock_tables(held);
@@ -79,6 +79,11 @@ impl<'a, M: Machine> Tables<'a, M> {
             _guard: guard,
         };
         (tables, held)
+    }
+
+    /// Whether long work stops here: something waits for this CPU, or another CPU for the lock.
+    pub(super) fn is_due(&self) -> bool {
+        self.ram.machine.preempt_due() || self.domain.is_waited_for()
     }
 
     pub(super) fn rights(&self) -> EntryRights {

@@ -1,6 +1,7 @@
 //! The end of a domain's memory, in bounded steps (pv-abi 4.6 P8).
 //!
-//! First the roots and descriptor pages of all vCPUs, then, frame by frame, pins, partial tables and the allocation itself.
+//! First the roots and descriptor pages of all vCPUs, then, frame by frame, pins, partial tables and the allocation itself:
+//! the domain's M2P view leads to its frames, so this takes as long as the domain is large, not the machine.
 //! There are no linear tables, so that order takes down every tree. What others still map stays until they unmap it; the
 //! M2P view goes last, when nothing is left that it could describe. Progress is this value and the frames themselves.
 
@@ -11,18 +12,25 @@ use crate::machine::Machine;
 use crate::sync::Held;
 
 use super::tables::{Step, Tables};
-use super::vcpu::{FrameSlot, VcpuMemory};
+use super::vcpu::{Pending, VcpuMemory};
 
 /// Frames between two preemption checks where there is little to do for each.
 const STRIDE: u32 = 256;
+
+/// Frames that a page of a view is for.
+const VIEW_PAGE: u64 = 512;
 
 /// How far the end of a domain's memory has come.
 #[derive(Debug, Default)]
 pub struct Teardown {
     vcpus_done: bool,
+    /// Whether all frames are looked at, not only those that the domain's view tells of.
+    all: bool,
     /// The frame to look at next.
     next: u64,
-    pending: FrameSlot,
+    /// Up to there the view has a page.
+    page_end: u64,
+    pending: Pending,
 }
 
 /// What is left to do.
@@ -62,18 +70,25 @@ impl Teardown {
             for vcpu in vcpus {
                 tables.drop_roots(&vcpu);
                 tables.drop_descriptors(&vcpu);
-                // The frame that it names is partial, and found by the walk.
-                vcpu.pending.set(None);
+                // The frames that it names are partial, and found by the walk.
+                while let Some(mfn) = vcpu.pending.first(ram.frames) {
+                    vcpu.pending.forget(mfn, ram.frames);
+                }
             }
             self.vcpus_done = true;
-        }
-        if account.total().get() != 0 && ram.frames.next_frame(self.next).is_none() {
-            // Whoever was charged before the domain was dying may have been given its frames behind the walk.
-            self.next = 0;
         }
         if self.walk(ram, domain, held) == Step::Again {
             return Remains::Work;
         }
+        if account.total().get() != 0 && !self.all {
+            // Frames without a place in the view, if they are not others' to give back: the pool has them all.
+            (self.all, self.next) = (true, 0);
+            if self.walk(ram, domain, held) == Step::Again {
+                return Remains::Work;
+            }
+        }
+        // Whoever was charged before the domain was dying may be given its frames behind the walk: the next goes over all again.
+        self.next = 0;
         if holds_frames(account) {
             return Remains::Others;
         }
@@ -84,7 +99,7 @@ impl Teardown {
         }
     }
 
-    /// All frames of the pool, once.
+    /// The frames that the domain may own, once.
     fn walk<M: Machine, const TOP: u8>(
         &mut self,
         ram: Ram<'_, M>,
@@ -93,7 +108,9 @@ impl Teardown {
     ) -> Step<()> {
         let (tables, _held) = Tables::with_pending(ram, domain, &self.pending, held);
         let mut looked = 0_u32;
-        while let Some(mfn) = ram.frames.next_frame(self.next) {
+        while let Some(mfn) =
+            next_candidate(ram, domain, &mut self.next, &mut self.page_end, self.all)
+        {
             if tables.owns(mfn) && tables.end_frame(mfn) == Step::Again {
                 return Step::Again;
             }
@@ -104,6 +121,26 @@ impl Teardown {
             }
         }
         Step::Done(())
+    }
+}
+
+/// The next frame from `next` on that the domain may own: of those that its view has a page of its own for, or of all.
+fn next_candidate<M: Machine>(
+    ram: Ram<'_, M>,
+    domain: &DomainMemory,
+    next: &mut u64,
+    page_end: &mut u64,
+    all: bool,
+) -> Option<Mfn> {
+    loop {
+        let found = ram.frames.next_frame(*next)?;
+        if all || found.get() < *page_end {
+            return Some(found);
+        }
+        let page = found.get() & !(VIEW_PAGE.wrapping_sub(1));
+        let (first, _) = ram.next_view_page(domain.owner(), page, &mut 0)?;
+        *next = found.get().max(first);
+        *page_end = first.saturating_add(VIEW_PAGE);
     }
 }
 

@@ -81,7 +81,7 @@ impl<M: Machine> Tables<'_, M> {
                 }
             }
             let next = index.get().saturating_add(1);
-            if level != Level::L1 && next < EntryIndex::COUNT && self.ram.machine.preempt_due() {
+            if level != Level::L1 && next < EntryIndex::COUNT && self.is_due() {
                 checked(next);
                 self.ram.park_change(mfn, next);
                 return Ok(Step::Again);
@@ -124,9 +124,8 @@ impl<M: Machine> Tables<'_, M> {
     /// Takes back a promotion that failed at `index`.
     #[cold]
     fn undo(&self, mfn: Mfn, level: Level, index: EntryIndex) {
-        match self.invalidate(mfn, level, index.get()) {
-            Step::Done(()) => self.pending.set(None),
-            Step::Again => self.pending.set(Some(mfn)),
+        if self.invalidate(mfn, level, index.get()) == Step::Again {
+            self.pending.note(mfn, self.ram.frames);
         }
     }
 

@@ -80,6 +80,31 @@ impl WalkCache {
     }
 }
 
+/// Tables whose taking down was interrupted. Hints: partial frames hold their references themselves. A call finishes what is
+/// noted before it begins, and takes down two tables itself at most: a vCPU's roots.
+#[derive(Debug, Default)]
+pub(crate) struct Pending([FrameSlot; 2]);
+
+impl Pending {
+    /// The first that is noted.
+    pub(crate) fn first(&self, frames: &FrameTable) -> Option<Mfn> {
+        self.0.iter().find_map(|slot| slot.get(frames))
+    }
+
+    /// Notes a table.
+    pub(crate) fn note(&self, mfn: Mfn, frames: &FrameTable) {
+        let Self([first, second]) = self;
+        let free = first.get(frames).is_none_or(|noted| noted == mfn);
+        if free { first } else { second }.set(Some(mfn));
+    }
+
+    /// A table is taken down, or nobody's to take down any more.
+    pub(crate) fn forget(&self, mfn: Mfn, frames: &FrameTable) {
+        let noted = |slot: &&FrameSlot| slot.get(frames) == Some(mfn);
+        self.0.iter().filter(noted).for_each(|slot| slot.set(None));
+    }
+}
+
 /// The LDT as the guest set it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ldt {
@@ -105,8 +130,7 @@ pub struct VcpuMemory {
     pub(crate) ldt_entries: AtomicU64,
     /// Where the last page walk ended.
     pub(super) walk: WalkCache,
-    /// A table whose taking down was interrupted. A hint: the partial frame holds its references itself.
-    pub(crate) pending: FrameSlot,
+    pub(crate) pending: Pending,
 }
 
 impl VcpuMemory {

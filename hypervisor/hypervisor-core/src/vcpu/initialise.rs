@@ -118,6 +118,9 @@ fn give<M: Machine, const TOP: u8>(
     {
         let (tables, _) = Tables::lock(hv.ram(), &domain.memory, pending, held);
         let memory = &target.memory;
+        if tables.finish_pending() == Step::Again {
+            return Ok(Step::Again);
+        }
         match tables.assign_roots(memory, kernel, user) {
             Ok(Step::Done(())) => {}
             Ok(Step::Again) => return Ok(Step::Again),

@@ -257,6 +257,9 @@ fn write_control<M: Machine>(caller: &mut Caller<'_, M>, number: u8, from: Gpr) 
 fn write_cr3<M: Machine>(caller: &mut Caller<'_, M>, value: u64) -> Did {
     let (ram, memory) = (caller.hv.ram(), &caller.vcpu.memory);
     let (tables, _held) = Tables::lock(ram, &caller.domain.memory, memory, &mut caller.held);
+    if tables.finish_pending() == Step::Again {
+        return Did::Handled;
+    }
     match tables.new_kernel_root(memory, value >> 12) {
         Ok(Step::Done(())) => Did::Done,
         Ok(Step::Again) => Did::Handled,
