@@ -5,7 +5,7 @@
 //! structure are made here, of slices that live as long as the call.
 
 use hypercall_abi::control::ControlArgument;
-use hypercall_abi::control::audit::Audit;
+use hypercall_abi::control::audit::{Audit, AuditBreach};
 use hypercall_abi::control::counters::{COUNTER_KINDS, DomainCounters};
 use hypercall_abi::control::device::{MsixBind, PciRead, PciWrite};
 use hypercall_abi::control::domain::{
@@ -37,6 +37,7 @@ macro_rules! plain {
 
 plain!(
     Audit,
+    AuditBreach,
     CpuInfo,
     DomainCounters,
     DomainCreate,
@@ -281,6 +282,22 @@ pub fn audit() -> Result<Audit, Errno> {
         answer = audit_step(answer.progress)?;
     }
     Ok(answer)
+}
+
+/// Breaks an invariant of the hypervisor's own in this domain, or mends it (`BREACH_*`); gives the place.
+///
+/// # Errors
+/// `ENOSYS` in every hypervisor that was not built for it; `EINVAL` no such invariant.
+pub fn audit_breach(invariant: u32, action: u32, place: u64) -> Result<u64, Errno> {
+    plain(AuditBreach {
+        header: AuditBreach::HEADER,
+        invariant,
+        action,
+        domid: RawDomId::SELF,
+        reserved: [0; 3],
+        place,
+    })
+    .map(|answer| answer.place)
 }
 
 /// Reads PCI configuration space; the header is filled in here.

@@ -80,6 +80,20 @@ pub(crate) fn build(workspace: &Workspace, toolchain: Toolchain) -> Result<Image
     Ok(images)
 }
 
+/// Builds the hypervisor that breaks its own invariants when it is asked to, apart from the one that is used.
+pub(crate) fn build_breaking(workspace: &Workspace, toolchain: Toolchain) -> Result<PathBuf> {
+    println!("build: hypervisor that breaks invariants");
+    let target = toolchain.target_directory(workspace).join("breach");
+    let call = toolchain.cargo(workspace, "build")?;
+    call.args(["--release", "-p", "paravane", "--features", "breach"])
+        .arg("--target-dir")
+        .arg(&target)
+        .logged(&workspace.log("build-breach")?)?;
+    let image = target.join(TARGET).join("release").join("paravane");
+    require(&image)?;
+    Ok(image)
+}
+
 fn require(image: &Path) -> Result<()> {
     if !image.is_file() {
         bail!("the build left no {}", image.display());

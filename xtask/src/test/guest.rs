@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::build::bare::Images;
+use crate::build::bare::{self, Images};
 use crate::conformance;
 use crate::peer::xen;
 use crate::peer::xen_linux::XenLinux;
@@ -24,6 +24,9 @@ const DEMO: &str = "demo";
 /// A test kernel that is for an ordinary domain only: the end-to-end cases run it.
 const HOSTILE: &str = "hostile";
 
+/// The kernel that needs a hypervisor of its own: one that breaks its invariants.
+const BREACHES: &str = "breaches";
+
 /// What the demo kernel says first.
 const GREETING: &str = "paravane demo: ";
 
@@ -38,7 +41,7 @@ pub(crate) fn subjects(images: &Images) -> Vec<String> {
     images
         .kernels()
         .iter()
-        .filter(|kernel| kernel.as_str() != DEMO && kernel.as_str() != HOSTILE)
+        .filter(|kernel| ![DEMO, HOSTILE, BREACHES].contains(&kernel.as_str()))
         .cloned()
         .collect()
 }
@@ -56,6 +59,18 @@ pub(crate) fn guests(suite: &mut Suite<'_>) -> Result<()> {
             ending: Ending::PowerOff,
         })
         .collect();
+    let breaking = bare::build_breaking(suite.workspace(), suite.toolchain())?;
+    trials.push(Trial {
+        machine: Machine {
+            kernel: breaking,
+            memory_mib: 256,
+            ..our_machine(&images, BREACHES)
+        },
+        name: format!("guest {BREACHES}"),
+        limit: LIMIT,
+        wanted: Wanted::Verdict,
+        ending: Ending::PowerOff,
+    });
     trials.push(Trial {
         machine: our_machine(&images, DEMO),
         name: "guest demo".to_owned(),
