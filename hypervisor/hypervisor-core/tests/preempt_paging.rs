@@ -368,6 +368,7 @@ fn a_start_that_is_not_issued_again_leaves_nothing_that_its_author_cannot_take_b
 #[test]
 fn a_long_pin_stops_for_who_waits_for_the_tables() {
     let (host, tree) = host();
+    link(&host, tree.l2[0], 7, tree.l1[0], 7);
     let (memory, vcpu) = (&host.guests[0].memory, VcpuMemory::new());
     let mut held = Held::enter();
     let (tables, _held) = Tables::lock(host.ram(), memory, &vcpu, &mut held);

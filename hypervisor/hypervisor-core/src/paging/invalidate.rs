@@ -95,7 +95,7 @@ impl<M: Machine> Tables<'_, M> {
             let child = self.ram.frames.lookup(entry.frame_number());
             let released = child.map_or(Step::Done(()), |child| self.release_table(child, below));
             let more = index.get() != 0;
-            if released == Step::Again || (more && self.is_due()) {
+            if released == Step::Again || (more && self.is_due(index.get())) {
                 given_back(index.get());
                 self.ram.park_change(mfn, index.get());
                 return Step::Again;

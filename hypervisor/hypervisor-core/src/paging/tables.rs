@@ -81,9 +81,10 @@ impl<'a, M: Machine> Tables<'a, M> {
         (tables, held)
     }
 
-    /// Whether long work stops here: something waits for this CPU, or another CPU for the lock.
-    pub(super) fn is_due(&self) -> bool {
-        self.ram.machine.preempt_due() || self.domain.is_waited_for()
+    /// Whether long work stops before entry `next`: something waits for this CPU, or, every few entries, another CPU for the
+    /// lock. At each entry, who waits would hold up more than it gains.
+    pub(super) fn is_due(&self, next: u16) -> bool {
+        self.ram.machine.preempt_due() || (next.is_multiple_of(8) && self.domain.is_waited_for())
     }
 
     pub(super) fn rights(&self) -> EntryRights {

@@ -81,7 +81,7 @@ impl<M: Machine> Tables<'_, M> {
                 }
             }
             let next = index.get().saturating_add(1);
-            if level != Level::L1 && next < EntryIndex::COUNT && self.is_due() {
+            if level != Level::L1 && next < EntryIndex::COUNT && self.is_due(next) {
                 checked(next);
                 self.ram.park_change(mfn, next);
                 return Ok(Step::Again);
