@@ -30,7 +30,7 @@ const ROUNDS: u32 = 5_000;
 /// After so many the vCPU's other tasks run.
 const BETWEEN_YIELDS: u32 = 64;
 /// After so many vCPU 0 has everything recounted, beside what the others do.
-const BETWEEN_RECOUNTS: u32 = 1250;
+const BETWEEN_RECOUNTS: u32 = 2500;
 /// The seed of vCPU 0; the others follow.
 const SEED: u64 = 0x5eed_0000_0000_0001;
 
