@@ -115,7 +115,7 @@ fn clock() {
     check!(vcpu_op(TIME_AREA, 0, at).is_ok(), "an area for the clock");
     let record: Record = read(&page);
     check!(
-        record.version != 0 && record.version % 2 == 0,
+        record.version != 0 && record.version.is_multiple_of(2),
         "is written at once, version {}",
         record.version
     );

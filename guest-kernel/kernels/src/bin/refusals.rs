@@ -411,7 +411,7 @@ fn tables() {
         (root << 12, 0, Errno::ESRCH, "one's own number"),
         (root << 12, u64::from(NOBODY.0), Errno::ESRCH, "nobody"),
         (
-            root << 12 | 256 * 8,
+            (root << 12) | (256 * 8),
             0x7ff0,
             Errno::EINVAL,
             "a slot of the hypervisor's",
