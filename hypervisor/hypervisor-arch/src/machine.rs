@@ -236,6 +236,7 @@ impl Machine for Hardware {
 
     fn relax(&self) {
         tlb::serve();
+        core::hint::spin_loop();
     }
 
     fn now(&self) -> Nanos {

@@ -25,147 +25,148 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// Between two looks at the clock.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// A case, and what it is called.
+type Case = (&'static str, fn(&Bench<'_, '_>) -> Result<()>);
+
+/// All cases.
+pub(crate) const CASES: &[Case] = &[
+    ("weights 2:1 give 2:1", weights),
+    ("a cap holds", caps),
+    ("a cap is for all vCPUs together", caps_of_many),
+    ("affinity holds", affinity),
+    ("no CPU idles beside work", conserves_work),
+    ("who wakes runs within a slice", wakes),
+];
+
 /// Two that spin on one CPU get it by their weights.
-pub(crate) fn weights(bench: &Bench<'_, '_>) -> Result<()> {
-    alone(bench, || {
-        spinner(bench, "heavy", "1", &["--cpus", "1", "--weight", "512"])?;
-        spinner(bench, "light", "1", &["--cpus", "1", "--weight", "256"])?;
-        let [heavy, light] = shares(bench, ["heavy", "light"])?;
-        println!(
-            "         weights 2:1 give {:.3}:1, together {:.3} of the CPU",
-            heavy / light,
-            heavy + light
-        );
-        near(
-            "the heavier one's share by the lighter one's",
-            heavy / light,
-            2.0,
-        )?;
-        near("their share of the CPU", heavy + light, 1.0)?;
-        Ok(())
-    })
+fn weights(bench: &Bench<'_, '_>) -> Result<()> {
+    spinner(bench, "heavy", "1", &["--cpus", "1", "--weight", "512"])?;
+    spinner(bench, "light", "1", &["--cpus", "1", "--weight", "256"])?;
+    let [heavy, light] = shares(bench, ["heavy", "light"])?;
+    println!(
+        "         weights 2:1 give {:.3}:1, together {:.3} of the CPU",
+        heavy / light,
+        heavy + light
+    );
+    near(
+        "the heavier one's share by the lighter one's",
+        heavy / light,
+        2.0,
+    )?;
+    near("their share of the CPU", heavy + light, 1.0)?;
+    Ok(())
 }
 
 /// A cap holds, though nobody else wants the CPU; and beside another it takes nothing from a weight.
-pub(crate) fn caps(bench: &Bench<'_, '_>) -> Result<()> {
-    alone(bench, || {
-        spinner(bench, "capped", "1", &["--cpus", "1", "--cap", "30"])?;
-        let [alone] = shares(bench, ["capped"])?;
-        spinner(bench, "free", "1", &["--cpus", "1"])?;
-        let [beside, free] = shares(bench, ["capped", "free"])?;
-        println!(
-            "         a cap of 30 % gives {:.1} % alone, {:.1} % beside one that gets {:.1} %",
-            alone * 100.0,
-            beside * 100.0,
-            free * 100.0
-        );
-        near("the capped share of an idle CPU", alone, 0.3)?;
-        near("the capped share of a busy CPU", beside, 0.3)?;
-        near("what is left to the other", free, 0.7)?;
-        Ok(())
-    })
+fn caps(bench: &Bench<'_, '_>) -> Result<()> {
+    spinner(bench, "capped", "1", &["--cpus", "1", "--cap", "30"])?;
+    let [alone] = shares(bench, ["capped"])?;
+    spinner(bench, "free", "1", &["--cpus", "1"])?;
+    let [beside, free] = shares(bench, ["capped", "free"])?;
+    println!(
+        "         a cap of 30 % gives {:.1} % alone, {:.1} % beside one that gets {:.1} %",
+        alone * 100.0,
+        beside * 100.0,
+        free * 100.0
+    );
+    near("the capped share of an idle CPU", alone, 0.3)?;
+    near("the capped share of a busy CPU", beside, 0.3)?;
+    near("what is left to the other", free, 0.7)?;
+    Ok(())
 }
 
 /// A cap above 100 is for all vCPUs of a domain together.
-pub(crate) fn caps_of_many(bench: &Bench<'_, '_>) -> Result<()> {
-    alone(bench, || {
-        spinner(bench, "wide", "2", &["--cap", "120"])?;
-        let [share] = shares(bench, ["wide"])?;
-        println!(
-            "         a cap of 120 % over two vCPUs gives {:.1} %",
-            share * 100.0
-        );
-        near("the share of two CPUs", share, 1.2)?;
-        Ok(())
-    })
+fn caps_of_many(bench: &Bench<'_, '_>) -> Result<()> {
+    spinner(bench, "wide", "2", &["--cap", "120"])?;
+    let [share] = shares(bench, ["wide"])?;
+    println!(
+        "         a cap of 120 % over two vCPUs gives {:.1} %",
+        share * 100.0
+    );
+    near("the share of two CPUs", share, 1.2)?;
+    Ok(())
 }
 
 /// Whoever may run on CPU 1 only never takes CPU 0, however much it wants.
-pub(crate) fn affinity(bench: &Bench<'_, '_>) -> Result<()> {
-    alone(bench, || {
-        spinner(bench, "tied", "2", &["--cpus", "1"])?;
-        let before = bench.client().json(&["info"])?;
-        let [share] = shares(bench, ["tied"])?;
-        let after = bench.client().json(&["info"])?;
-        let time = grown(&before, &after, "uptime_ns")?;
-        let other = idle(&after, 0)?.saturating_sub(idle(&before, 0)?);
-        let own = idle(&after, 1)?.saturating_sub(idle(&before, 1)?);
-        let (other, own) = (other.as_secs_f64(), own.as_secs_f64());
-        println!(
-            "         two vCPUs tied to CPU 1 get {:.1} %; CPU 0 idles for {:.1} %, CPU 1 for {:.1} %",
-            share * 100.0,
-            other / time.as_secs_f64() * 100.0,
-            own / time.as_secs_f64() * 100.0
-        );
-        near("the share of one CPU", share, 1.0)?;
-        ensure!(
-            other > 0.9 * time.as_secs_f64(),
-            "CPU 0, where nobody but dom0 may run, idled for {other:.3} s of {time:?}"
-        );
-        ensure!(
-            own < 0.01 * time.as_secs_f64(),
-            "CPU 1 idled for {own:.3} s of {time:?} beside two vCPUs that spin"
-        );
-        Ok(())
-    })
+fn affinity(bench: &Bench<'_, '_>) -> Result<()> {
+    spinner(bench, "tied", "2", &["--cpus", "1"])?;
+    let before = bench.client().json(&["info"])?;
+    let [share] = shares(bench, ["tied"])?;
+    let after = bench.client().json(&["info"])?;
+    let time = grown(&before, &after, "uptime_ns")?;
+    let other = idle(&after, 0)?.saturating_sub(idle(&before, 0)?);
+    let own = idle(&after, 1)?.saturating_sub(idle(&before, 1)?);
+    let (other, own) = (other.as_secs_f64(), own.as_secs_f64());
+    println!(
+        "         two vCPUs tied to CPU 1 get {:.1} %; CPU 0 idles for {:.1} %, CPU 1 for {:.1} %",
+        share * 100.0,
+        other / time.as_secs_f64() * 100.0,
+        own / time.as_secs_f64() * 100.0
+    );
+    near("the share of one CPU", share, 1.0)?;
+    ensure!(
+        other > 0.9 * time.as_secs_f64(),
+        "CPU 0, where nobody but dom0 may run, idled for {other:.3} s of {time:?}"
+    );
+    ensure!(
+        own < 0.01 * time.as_secs_f64(),
+        "CPU 1 idled for {own:.3} s of {time:?} beside two vCPUs that spin"
+    );
+    Ok(())
 }
 
 /// No CPU idles while somebody could run there: three that spin fill two CPUs.
-pub(crate) fn conserves_work(bench: &Bench<'_, '_>) -> Result<()> {
-    alone(bench, || {
-        let names = ["first", "second", "third"];
-        for name in names {
-            spinner(bench, name, "1", &[])?;
-        }
-        let before = bench.client().json(&["info"])?;
-        let given = shares(bench, names)?;
-        let after = bench.client().json(&["info"])?;
-        let time = grown(&before, &after, "uptime_ns")?;
-        println!(
-            "         three that spin on two CPUs get {:.3}, {:.3} and {:.3}",
-            given[0], given[1], given[2]
+fn conserves_work(bench: &Bench<'_, '_>) -> Result<()> {
+    let names = ["first", "second", "third"];
+    for name in names {
+        spinner(bench, name, "1", &[])?;
+    }
+    let before = bench.client().json(&["info"])?;
+    let given = shares(bench, names)?;
+    let after = bench.client().json(&["info"])?;
+    let time = grown(&before, &after, "uptime_ns")?;
+    println!(
+        "         three that spin on two CPUs get {:.3}, {:.3} and {:.3}",
+        given[0], given[1], given[2]
+    );
+    for cpu in [0, 1] {
+        let idle = idle(&after, cpu)?.saturating_sub(idle(&before, cpu)?);
+        ensure!(
+            idle.as_secs_f64() < 0.01 * time.as_secs_f64(),
+            "CPU {cpu} idled for {idle:?} of {time:?} beside three that spin"
         );
-        for cpu in [0, 1] {
-            let idle = idle(&after, cpu)?.saturating_sub(idle(&before, cpu)?);
-            ensure!(
-                idle.as_secs_f64() < 0.01 * time.as_secs_f64(),
-                "CPU {cpu} idled for {idle:?} of {time:?} beside three that spin"
-            );
-        }
-        let mean = given.iter().sum::<f64>() / 3.0;
-        for share in given {
-            near("one share by the mean", share / mean, 1.0)?;
-        }
-        Ok(())
-    })
+    }
+    let mean = given.iter().sum::<f64>() / 3.0;
+    for share in given {
+        near("one share by the mean", share / mean, 1.0)?;
+    }
+    Ok(())
 }
 
 /// A vCPU that wakes beside one that spins runs within a slice.
-pub(crate) fn wakes(bench: &Bench<'_, '_>) -> Result<()> {
-    alone(bench, || {
-        spinner(bench, "spins", "1", &["--cpus", "1"])?;
-        let own = [
-            "create", "--name", "wakes", "--memory", "16MiB", "--cpus", "1",
-        ];
-        bench.client().json(&own)?;
-        bench.client().console("wakes", |console| {
-            console.start_heartbeat()?;
-            pass(bench, "wakes", WINDOW)?;
-            let window = console.heartbeat()?;
-            let late = window.longest.saturating_sub(TICK);
-            println!(
-                "         {} beats every 10 ms beside one that spins, the latest {:.3} ms late",
-                window.beats,
-                late.as_secs_f64() * 1000.0
-            );
-            ensure!(
-                late <= SLICE + SWITCH,
-                "a beat was {late:?} late, the slice is {SLICE:?}"
-            );
-            console.stop_heartbeat()
-        })?;
-        Ok(())
-    })
+fn wakes(bench: &Bench<'_, '_>) -> Result<()> {
+    spinner(bench, "spins", "1", &["--cpus", "1"])?;
+    let own = [
+        "create", "--name", "wakes", "--memory", "16MiB", "--cpus", "1",
+    ];
+    bench.client().json(&own)?;
+    bench.client().console("wakes", |console| {
+        console.start_heartbeat()?;
+        pass(bench, "wakes", WINDOW)?;
+        let window = console.heartbeat()?;
+        let late = window.longest.saturating_sub(TICK);
+        println!(
+            "         {} beats every 10 ms beside one that spins, the latest {:.3} ms late",
+            window.beats,
+            late.as_secs_f64() * 1000.0
+        );
+        ensure!(
+            late <= SLICE + SWITCH,
+            "a beat was {late:?} late, the slice is {SLICE:?}"
+        );
+        console.stop_heartbeat()
+    })?;
+    Ok(())
 }
 
 /// Creates a domain all of whose vCPUs compute without end.
@@ -181,19 +182,6 @@ fn spinner(bench: &Bench<'_, '_>, name: &str, vcpus: &str, options: &[&str]) -> 
         console.hear("that it computes", LIMIT, |line| {
             line.contains("stress cpu: ").then_some(())
         })
-    })
-}
-
-/// Tries a case, and destroys what it created even if it fails: who spins on would spoil the next one.
-fn alone(bench: &Bench<'_, '_>, case: impl FnOnce() -> Result<()>) -> Result<()> {
-    bench.leaves_nothing(|| {
-        let outcome = case();
-        for domain in bench.domains()? {
-            if let Some(name) = domain["name"].as_str().filter(|name| *name != "dom0") {
-                bench.client().json(&["destroy", name])?;
-            }
-        }
-        outcome
     })
 }
 
