@@ -168,6 +168,28 @@ pub struct Create {
     pub execution: Execution,
 }
 
+/// A domain that nothing was said about: the demo kernel, 64 MiB, one vCPU, the usual weight, and it runs at once.
+impl Default for Create {
+    fn default() -> Self {
+        Self {
+            name: None,
+            kernel: KernelSource::Demo,
+            ramdisk: None,
+            cmdline: String::new(),
+            memory_bytes: 64 << 20,
+            max_memory_bytes: 64 << 20,
+            vcpus: 1,
+            max_vcpus: 1,
+            weight: 256,
+            cap_percent: 0,
+            affinity: 0,
+            start: Start::Running,
+            on_end: OnEnd::default(),
+            execution: Execution::Real,
+        }
+    }
+}
+
 /// A new amount of memory for a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balloon {

@@ -20,9 +20,6 @@ use dom0_protocol::request::{Create, Execution, File, FilePurpose, KernelSource,
 use dom0_protocol::{DomainName, DomainSelector, Reply, Request};
 use std::path::{Path, PathBuf};
 
-const DEFAULT_MEMORY: Size = Size::mib(64);
-const DEFAULT_WEIGHT: u32 = 256;
-
 /// Arguments of `create`.
 #[derive(Args, Debug, Default)]
 #[command(after_help = format!("A configuration file, with every key that there is:\n\n{EXAMPLE}"))]
@@ -83,105 +80,98 @@ pub struct Arguments {
     dry_run: bool,
 }
 
-/// All that is decided before dom0 is asked.
+/// All that is decided before dom0 is asked. The files are not in the wish yet.
 #[derive(Debug)]
 struct Plan {
-    name: Option<DomainName>,
     kernel: Option<PathBuf>,
     ramdisk: Option<PathBuf>,
-    cmdline: String,
-    memory: Size,
-    max_memory: Size,
-    vcpus: u32,
-    max_vcpus: u32,
-    weight: u32,
-    cap: u32,
-    affinity: u64,
-    start: Start,
-    on_end: OnEnd,
-    execution: Execution,
+    wish: Create,
 }
 
 impl Plan {
     fn new(arguments: Arguments, file: Config) -> Result<Self> {
-        let memory = arguments.memory.or(file.memory).unwrap_or(DEFAULT_MEMORY);
-        let vcpus = arguments.vcpus.or(file.vcpus).unwrap_or(1);
-        let paused = arguments.paused || file.paused.unwrap_or(false);
-        let default = OnEnd::default();
-        let on_end = OnEnd {
-            crash: arguments
-                .on_crash
-                .or(file.on_crash)
-                .unwrap_or(default.crash),
-            reboot: arguments
-                .on_reboot
-                .or(file.on_reboot)
-                .unwrap_or(default.reboot),
-            poweroff: arguments
-                .on_poweroff
-                .or(file.on_poweroff)
-                .unwrap_or(default.poweroff),
-        };
-        let plan = Self {
-            on_end,
+        let usual = Create::default();
+        let bytes = |size: Option<Size>, usual: u64| size.map_or(usual, Size::bytes);
+        let memory_bytes = bytes(arguments.memory.or(file.memory), usual.memory_bytes);
+        let vcpus = arguments.vcpus.or(file.vcpus).unwrap_or(usual.vcpus);
+        let wish = Create {
             name: arguments.name.or(file.name),
-            kernel: arguments.kernel.or(file.kernel),
-            ramdisk: arguments.ramdisk.or(file.ramdisk),
             cmdline: arguments.cmdline.or(file.cmdline).unwrap_or_default(),
-            memory,
-            max_memory: arguments.max_memory.or(file.max_memory).unwrap_or(memory),
+            memory_bytes,
+            max_memory_bytes: bytes(arguments.max_memory.or(file.max_memory), memory_bytes),
             vcpus,
             max_vcpus: arguments.max_vcpus.or(file.max_vcpus).unwrap_or(vcpus),
-            weight: arguments.weight.or(file.weight).unwrap_or(DEFAULT_WEIGHT),
-            cap: arguments.cap.or(file.cap).unwrap_or(0),
-            affinity: arguments.cpus.or(file.cpus).map_or(0, CpuList::mask),
-            start: if paused {
+            weight: arguments.weight.or(file.weight).unwrap_or(usual.weight),
+            cap_percent: arguments.cap.or(file.cap).unwrap_or(usual.cap_percent),
+            affinity: arguments
+                .cpus
+                .or(file.cpus)
+                .map_or(usual.affinity, CpuList::mask),
+            start: if arguments.paused || file.paused.unwrap_or(false) {
                 Start::Paused
             } else {
                 Start::Running
+            },
+            on_end: OnEnd {
+                crash: arguments
+                    .on_crash
+                    .or(file.on_crash)
+                    .unwrap_or(usual.on_end.crash),
+                reboot: arguments
+                    .on_reboot
+                    .or(file.on_reboot)
+                    .unwrap_or(usual.on_end.reboot),
+                poweroff: arguments
+                    .on_poweroff
+                    .or(file.on_poweroff)
+                    .unwrap_or(usual.on_end.poweroff),
             },
             execution: if arguments.dry_run {
                 Execution::DryRun
             } else {
                 Execution::Real
             },
+            ..usual
         };
-        plan.check()?;
-        Ok(plan)
+        check(&wish)?;
+        Ok(Self {
+            kernel: arguments.kernel.or(file.kernel),
+            ramdisk: arguments.ramdisk.or(file.ramdisk),
+            wish,
+        })
     }
+}
 
-    /// What is wrong whatever the machine has. All else is dom0's to judge.
-    fn check(&self) -> Result<()> {
-        let zero =
-            |what| Failure::usage(format!("{what} is 0"), format!("give {what} of 1 or more"));
-        if self.memory.bytes() == 0 {
-            return Err(Failure::usage(
-                "--memory is 0",
-                "every kernel needs some: the demo kernel runs in 12MiB",
-            ));
-        }
-        if self.vcpus == 0 {
-            return Err(zero("--vcpus"));
-        }
-        if self.weight == 0 {
-            return Err(zero("--weight"));
-        }
-        if self.max_memory < self.memory {
-            let (most, memory) = (self.max_memory, self.memory);
-            return Err(Failure::usage(
-                format!("--max-memory {most} is below --memory {memory}"),
-                format!("give --max-memory {memory} or more"),
-            ));
-        }
-        if self.max_vcpus < self.vcpus {
-            let (most, vcpus) = (self.max_vcpus, self.vcpus);
-            return Err(Failure::usage(
-                format!("--max-vcpus {most} is below --vcpus {vcpus}"),
-                format!("give --max-vcpus {vcpus} or more"),
-            ));
-        }
-        Ok(())
+/// What is wrong whatever the machine has. All else is dom0's to judge.
+fn check(wish: &Create) -> Result<()> {
+    let zero = |what| Failure::usage(format!("{what} is 0"), format!("give {what} of 1 or more"));
+    if wish.memory_bytes == 0 {
+        return Err(Failure::usage(
+            "--memory is 0",
+            "every kernel needs some: the demo kernel runs in 12MiB",
+        ));
     }
+    if wish.vcpus == 0 {
+        return Err(zero("--vcpus"));
+    }
+    if wish.weight == 0 {
+        return Err(zero("--weight"));
+    }
+    if wish.max_memory_bytes < wish.memory_bytes {
+        let [most, memory] = [wish.max_memory_bytes, wish.memory_bytes].map(human);
+        return Err(Failure::usage(
+            format!("--max-memory {most} is below --memory {memory}"),
+            format!("give --max-memory {memory} or more"),
+        ));
+    }
+    if wish.max_vcpus < wish.vcpus {
+        let (most, vcpus) = (wish.max_vcpus, wish.vcpus);
+        return Err(Failure::usage(
+            format!("--max-vcpus {most} is below --vcpus {vcpus}"),
+            format!("give --max-vcpus {vcpus} or more"),
+        ));
+    }
+    Ok(())
 }
 
 /// The result. Schema `create.json`.
@@ -239,46 +229,20 @@ pub fn run(arguments: Arguments, context: &mut Context<'_, '_>) -> Result<()> {
     let ramdisk = plan.ramdisk.as_deref().map(image::read_file).transpose()?;
 
     let mut session = context.connect()?;
-    let kernel = match plan.kernel.as_deref().zip(kernel) {
-        Some((path, bytes)) => KernelSource::Uploaded(send(
-            path,
-            &bytes,
-            FilePurpose::Kernel,
-            &mut session,
-            context,
-        )?),
-        None => KernelSource::Demo,
-    };
-    let ramdisk = match plan.ramdisk.as_deref().zip(ramdisk) {
-        Some((path, bytes)) => Some(send(
-            path,
-            &bytes,
-            FilePurpose::Ramdisk,
-            &mut session,
-            context,
-        )?),
-        None => None,
-    };
-    let name = plan
+    let mut wish = plan.wish;
+    let mut send =
+        |path: &Path, bytes: &[u8], purpose| send(path, bytes, purpose, &mut session, context);
+    if let Some((path, bytes)) = plan.kernel.zip(kernel) {
+        wish.kernel = KernelSource::Uploaded(send(&path, &bytes, FilePurpose::Kernel)?);
+    }
+    if let Some((path, bytes)) = plan.ramdisk.zip(ramdisk) {
+        wish.ramdisk = Some(send(&path, &bytes, FilePurpose::Ramdisk)?);
+    }
+    let name = wish
         .name
         .as_ref()
         .map_or("domain".into(), DomainName::to_string);
-    let request = Request::Create(Box::new(Create {
-        name: plan.name,
-        kernel,
-        ramdisk,
-        cmdline: plan.cmdline,
-        memory_bytes: plan.memory.bytes(),
-        max_memory_bytes: plan.max_memory.bytes(),
-        vcpus: plan.vcpus,
-        max_vcpus: plan.max_vcpus,
-        weight: plan.weight,
-        cap_percent: plan.cap,
-        affinity: plan.affinity,
-        start: plan.start,
-        on_end: plan.on_end,
-        execution: plan.execution,
-    }));
+    let request = Request::Create(Box::new(wish));
     let reply = context.follow(&mut session, request, &name)?;
     let Reply::Created(created) = reply else {
         return Err(unexpected(&reply));
@@ -306,8 +270,11 @@ mod tests {
             ..Arguments::default()
         })
         .unwrap();
-        assert_eq!((plan.max_memory, plan.max_vcpus), (Size::mib(128), 3));
-        assert_eq!((plan.weight, plan.cap, plan.affinity), (256, 0, 0));
+        assert_eq!(
+            (plan.wish.max_memory_bytes, plan.wish.max_vcpus),
+            (128 << 20, 3)
+        );
+        assert_eq!((plan.wish.weight, plan.wish.affinity), (256, 0));
     }
 
     #[test]
@@ -322,7 +289,7 @@ mod tests {
             ..Arguments::default()
         };
         let plan = Plan::new(arguments, file).unwrap();
-        assert_eq!((plan.memory, plan.vcpus), (Size::mib(48), 2));
+        assert_eq!((plan.wish.memory_bytes, plan.wish.vcpus), (48 << 20, 2));
     }
 
     #[test]

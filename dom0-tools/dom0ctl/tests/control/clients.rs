@@ -82,9 +82,7 @@ impl Rude {
 
 #[test]
 fn a_kernel_that_passed_no_client_is_judged_by_dom0_too() {
-    use dom0_protocol::request::{
-        Create, Execution, File, FilePurpose, KernelSource, Start, Upload,
-    };
+    use dom0_protocol::request::{Create, File, FilePurpose, KernelSource, Upload};
     let machine = machine();
     let before = free(&machine);
     for bytes in [&b""[..], b"\x7fELF", b"no kernel at all"] {
@@ -98,23 +96,11 @@ fn a_kernel_that_passed_no_client_is_judged_by_dom0_too() {
         rude.send(&ClientMessage::Open(Request::Upload(upload)), 1);
         rude.send(&ClientMessage::Data(bytes.to_vec()), 1);
         let create = Create {
-            name: None,
             kernel: KernelSource::Uploaded(File {
                 sha256,
                 label: "k".into(),
             }),
-            ramdisk: None,
-            cmdline: String::new(),
-            memory_bytes: 64 << 20,
-            max_memory_bytes: 64 << 20,
-            vcpus: 1,
-            max_vcpus: 1,
-            weight: 256,
-            cap_percent: 0,
-            affinity: 0,
-            start: Start::Running,
-            on_end: dom0_protocol::ending::OnEnd::default(),
-            execution: Execution::Real,
+            ..Create::default()
         };
         rude.send(&ClientMessage::Open(Request::Create(Box::new(create))), 2);
         let code = rude.hears_error();

@@ -1,13 +1,13 @@
 //! Every message survives the wire, and nothing else is taken for one.
 
 use super::*;
-use crate::ending::{Awaited, OnEnd};
+use crate::ending::Awaited;
 use crate::error::ErrorCode;
 use crate::names::{DomainName, DomainSelector};
 use crate::progress::{Phase, Unit};
 use crate::request::{
-    Await, Balloon, Console, ConsoleMode, Create, Dmesg, Execution, File, FilePurpose,
-    KernelSource, MaxMemory, Move, Rename, Sched, Shutdown, Start, Sysrq, Upload, Vcpus,
+    Await, Balloon, Console, ConsoleMode, Create, Dmesg, File, FilePurpose, KernelSource,
+    MaxMemory, Move, Rename, Sched, Shutdown, Sysrq, Upload, Vcpus,
 };
 use crate::wait::{Otherwise, Wait};
 use crate::{Digest, MAX_PAYLOAD};
@@ -38,23 +38,16 @@ fn requests() -> Vec<Request> {
             purpose: FilePurpose::Kernel,
         }),
         Request::Create(Box::new(Create {
-            name: None,
             kernel: KernelSource::Uploaded(File {
                 sha256: Digest([6; 32]),
                 label: "vmlinux".into(),
             }),
-            ramdisk: None,
             cmdline: "a b".into(),
             memory_bytes: 1,
             max_memory_bytes: 2,
             vcpus: 3,
             max_vcpus: 4,
-            weight: 256,
-            cap_percent: 0,
-            affinity: 0,
-            start: Start::Running,
-            on_end: OnEnd::default(),
-            execution: Execution::Real,
+            ..Create::default()
         })),
         Request::Balloon(Balloon {
             domain: domain.clone(),

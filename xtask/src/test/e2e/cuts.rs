@@ -5,10 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use dom0_protocol::ending::OnEnd;
-use dom0_protocol::request::{
-    Balloon, Create, Execution, FilePurpose, KernelSource, Start, Upload,
-};
+use dom0_protocol::request::{Balloon, Create, FilePurpose, Upload};
 use dom0_protocol::wait::{Otherwise, Wait};
 use dom0_protocol::{Digest, DomainName, DomainSelector, Request};
 use dom0ctl::connect::Address;
@@ -186,19 +183,7 @@ fn balloon(name: &str, mib: u64) -> Result<Request> {
 fn new_domain(name: &str) -> Result<Request> {
     Ok(Request::Create(Box::new(Create {
         name: Some(DomainName::new(name).map_err(|error| anyhow!("{error}"))?),
-        kernel: KernelSource::Demo,
-        ramdisk: None,
-        cmdline: String::new(),
-        memory_bytes: 64 << 20,
-        max_memory_bytes: 64 << 20,
-        vcpus: 1,
-        max_vcpus: 1,
-        weight: 256,
-        cap_percent: 0,
-        affinity: 0,
-        start: Start::Running,
-        on_end: OnEnd::default(),
-        execution: Execution::Real,
+        ..Create::default()
     })))
 }
 

@@ -19,8 +19,7 @@ use dom0_protocol::{
     ClientMessage, DomainName, DomainSelector, ErrorCode, ErrorReply, Hello, Reply, Request,
     ServerMessage, StreamId,
     domain::{DomainRecord, DomainState},
-    ending::OnEnd,
-    request::{Create, Execution, KernelSource, Start},
+    request::Create,
 };
 
 /// A manager and one connection to it.
@@ -168,19 +167,11 @@ pub(super) fn named(name: &str) -> DomainSelector {
 pub(super) fn wish(name: &str) -> Create {
     Create {
         name: Some(DomainName::new(name).expect("a name")),
-        kernel: KernelSource::Demo,
-        ramdisk: None,
         cmdline: String::from("console=hvc0"),
         memory_bytes: 16 << 20,
         max_memory_bytes: 32 << 20,
-        vcpus: 1,
         max_vcpus: 4,
-        weight: 256,
-        cap_percent: 0,
-        affinity: 0,
-        start: Start::Running,
-        on_end: OnEnd::default(),
-        execution: Execution::Real,
+        ..Create::default()
     }
 }
 
