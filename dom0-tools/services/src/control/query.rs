@@ -301,8 +301,10 @@ fn crash_of(record: &HostRecord) -> Option<CrashRecord> {
         text: words,
         ..
     } = record.crash;
-    (state_of(record) == DomainState::Crashed).then(|| CrashRecord {
-        reason: text(&words),
+    let reason = text(&words);
+    // Without a word it was stopped from outside, nowhere in particular.
+    (state_of(record) == DomainState::Crashed && !reason.is_empty()).then(|| CrashRecord {
+        reason,
         code: vector,
         rip,
         cr2,

@@ -299,7 +299,7 @@ fn tell_life(life: &LifeRecord, paused: bool, record: &mut DomainRecord) {
                 DOMAIN_STATE_SHUTDOWN
             }
         }
-        Life::Crashed(_) => {
+        Life::Crashed => {
             record.shutdown_reason = SHUTDOWN_CRASH;
             DOMAIN_STATE_CRASHED
         }

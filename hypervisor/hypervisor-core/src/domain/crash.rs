@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::life::{LifeRecord, ShutdownReason};
 use super::stop;
 use crate::caller::Caller;
 use crate::ids::VcpuId;
@@ -30,6 +31,8 @@ pub enum CrashReason {
     ReservedBit,
     /// A page table's counts contradict each other: one of our own invariants is broken.
     BrokenInvariant,
+    /// Its own kernel says so, by `SCHEDOP_shutdown`.
+    Told,
 }
 
 impl fmt::Display for CrashReason {
@@ -51,6 +54,7 @@ impl fmt::Display for CrashReason {
             Self::BrokenInvariant => {
                 f.write_str("the counts of a page table contradict each other")
             }
+            Self::Told => f.write_str("its kernel says that it crashed"),
         }
     }
 }
@@ -67,6 +71,7 @@ impl CrashReason {
             Self::BadIretFrame => 0x103,
             Self::ReservedBit => 0x104,
             Self::BrokenInvariant => 0x105,
+            Self::Told => 0x106,
         }
     }
 }
@@ -90,19 +95,36 @@ const TRACE: usize = 16;
 /// Crashes the caller's domain: log, state, and no vCPU of it runs again.
 #[cold]
 pub fn crash<M: Machine>(caller: &mut Caller<'_, M>, reason: CrashReason) {
-    let info = CrashInfo {
+    let info = place(caller, reason);
+    stop(caller, |life| life.crash(info));
+}
+
+/// The caller's domain shuts down by its own wish. Where that is a crash, its place is kept and logged like that of any other.
+pub fn shut_down<M: Machine>(caller: &mut Caller<'_, M>, reason: ShutdownReason) {
+    let info = place(caller, CrashReason::Told);
+    stop(caller, |life| life.shut_down(reason, Some(info)));
+}
+
+fn place<M: Machine>(caller: &Caller<'_, M>, reason: CrashReason) -> CrashInfo {
+    CrashInfo {
         reason,
         vcpu: caller.vcpu.id(),
         rip: caller.state.registers.rip,
         cr2: caller.state.control.cr2,
-    };
+    }
+}
+
+fn stop<M: Machine>(caller: &mut Caller<'_, M>, change: impl FnOnce(&mut LifeRecord) -> bool) {
     let domain = caller.domain;
-    if let Some(life) = stop::change(domain, &mut caller.held, |life| life.crash(info)) {
-        report(caller, reason);
+    if let Some(life) = stop::change(domain, &mut caller.held, change) {
+        match life.crash {
+            Some(info) => report(caller, info.reason),
+            None => stop::say(domain, &life),
+        }
         stop::halt(
             caller.hv,
             domain,
-            life,
+            life.state,
             &mut caller.effects,
             &mut caller.held,
         );

@@ -57,7 +57,7 @@ pub enum Life {
     /// Stopped by itself.
     Shutdown(ShutdownReason),
     /// Stopped by the hypervisor.
-    Crashed(CrashInfo),
+    Crashed,
     /// Being taken apart.
     Dying,
 }
@@ -69,7 +69,7 @@ pub struct LifeRecord {
     pub state: Life,
     /// A code that `SCHEDOP_shutdown_code` latched.
     pub latched: Option<ShutdownReason>,
-    /// The crash, kept while the domain is being taken apart.
+    /// The crash, by the hypervisor or by its own word; kept while the domain is being taken apart.
     pub crash: Option<CrashInfo>,
     /// Which watchdogs are in use.
     pub watchdogs: [bool; 2],
@@ -87,14 +87,17 @@ impl LifeRecord {
         }
     }
 
-    /// The domain stops for `reason`, or for what was latched. False if it had stopped before.
-    pub fn shut_down(&mut self, reason: ShutdownReason) -> bool {
+    /// The domain stops for `reason`, or for what was latched; `place` is where it says so, kept if that is a crash. False if
+    /// it had stopped before.
+    pub fn shut_down(&mut self, reason: ShutdownReason, place: Option<CrashInfo>) -> bool {
         match self.state {
             Life::Building | Life::Running => {
-                self.state = Life::Shutdown(self.latched.unwrap_or(reason));
+                let reason = self.latched.unwrap_or(reason);
+                self.state = Life::Shutdown(reason);
+                self.crash = place.filter(|_| reason == ShutdownReason::CRASH);
                 true
             }
-            Life::Shutdown(_) | Life::Crashed(_) | Life::Dying => false,
+            Life::Shutdown(_) | Life::Crashed | Life::Dying => false,
         }
     }
 
@@ -102,11 +105,11 @@ impl LifeRecord {
     pub fn crash(&mut self, info: CrashInfo) -> bool {
         match self.state {
             Life::Building | Life::Running => {
-                self.state = Life::Crashed(info);
+                self.state = Life::Crashed;
                 self.crash = Some(info);
                 true
             }
-            Life::Shutdown(_) | Life::Crashed(_) | Life::Dying => false,
+            Life::Shutdown(_) | Life::Crashed | Life::Dying => false,
         }
     }
 
@@ -141,17 +144,36 @@ impl Default for LifeRecord {
 
 #[cfg(test)]
 mod tests {
+    use super::super::crash::CrashReason;
     use super::*;
+    use crate::ids::VcpuId;
+
+    const PLACE: CrashInfo = CrashInfo {
+        reason: CrashReason::Told,
+        vcpu: VcpuId::FIRST,
+        rip: 0x1000,
+        cr2: 0,
+    };
 
     #[test]
     fn a_domain_stops_once_and_a_latched_code_wins() {
         let mut life = LifeRecord::new();
         life.start();
         life.latched = Some(ShutdownReason::REBOOT);
-        assert!(life.shut_down(ShutdownReason::new(0x100)));
+        assert!(life.shut_down(ShutdownReason::new(0x100), Some(PLACE)));
         assert_eq!(life.state, Life::Shutdown(ShutdownReason::REBOOT));
-        assert!(!life.shut_down(ShutdownReason::CRASH));
+        assert!(!life.shut_down(ShutdownReason::CRASH, Some(PLACE)));
+        assert_eq!(life.crash, None, "it has shut down in order");
         life.end();
-        assert!(!life.shut_down(ShutdownReason::POWEROFF));
+        assert!(!life.shut_down(ShutdownReason::POWEROFF, None));
+    }
+
+    #[test]
+    fn the_place_of_a_crash_that_a_domain_tells_of_is_kept_to_its_end() {
+        let mut life = LifeRecord::new();
+        life.start();
+        assert!(life.shut_down(ShutdownReason::CRASH, Some(PLACE)));
+        life.end();
+        assert_eq!(life.crash, Some(PLACE));
     }
 }

@@ -18,23 +18,27 @@ pub fn shut_down<M: Machine, const TOP: u8>(
     effects: &mut Effects,
     held: &mut Held<'_, TOP>,
 ) {
-    if let Some(life) = change(domain, held, |life| life.shut_down(reason)) {
-        // A reason that was latched before goes before this one.
-        if let Life::Shutdown(reason) = life {
-            log::info!("d{}: shuts down: {reason}", domain.id().get());
-        }
-        halt(hv, domain, life, effects, held);
+    if let Some(life) = change(domain, held, |life| life.shut_down(reason, None)) {
+        say(domain, &life);
+        halt(hv, domain, life.state, effects, held);
     }
 }
 
-/// Changes the state; the new one if `change` did.
+/// Logs why a domain shuts down. A reason that was latched before goes before that of the last call.
+pub(super) fn say(domain: &Domain, life: &LifeRecord) {
+    if let Life::Shutdown(reason) = life.state {
+        log::info!("d{}: shuts down: {reason}", domain.id().get());
+    }
+}
+
+/// Changes the record; what it is then, if `change` did.
 pub(super) fn change<const TOP: u8>(
     domain: &Domain,
     held: &mut Held<'_, TOP>,
     change: impl FnOnce(&mut LifeRecord) -> bool,
-) -> Option<Life> {
+) -> Option<LifeRecord> {
     let (mut life, _) = domain.life.lock(held);
-    change(&mut life).then_some(life.state)
+    change(&mut life).then_some(*life)
 }
 
 /// Takes the vCPUs off their CPUs for good, and tells dom0.
@@ -70,7 +74,7 @@ fn power_action(life: Life) -> PowerAction {
         Life::Shutdown(ShutdownReason::REBOOT) => PowerAction::Reboot,
         // Watchdog and soft reset: start again.
         Life::Shutdown(reason) if reason.get() == 4 || reason.get() == 5 => PowerAction::Reboot,
-        Life::Shutdown(ShutdownReason::CRASH) | Life::Crashed(_) => PowerAction::FirstDomainCrashed,
+        Life::Shutdown(ShutdownReason::CRASH) | Life::Crashed => PowerAction::FirstDomainCrashed,
         Life::Shutdown(_) | Life::Building | Life::Running | Life::Dying => PowerAction::Off,
     }
 }

@@ -7,7 +7,7 @@ use hypercall_abi::{Errno, GuestPtr};
 use super::Halt;
 use crate::caller::Caller;
 use crate::domain::life::ShutdownReason;
-use crate::domain::stop;
+use crate::domain::{crash, stop};
 use crate::event;
 use crate::ids::{Nanos, VcpuId};
 use crate::machine::Machine;
@@ -118,13 +118,7 @@ const NOT_SUSPENDED: u64 = 1;
 
 fn shutdown<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedShutdown>) -> Result<u64, Errno> {
     let reason = ShutdownReason::new(caller.copy_in(from.0)?.reason);
-    stop::shut_down(
-        caller.hv,
-        caller.domain,
-        reason,
-        &mut caller.effects,
-        &mut caller.held,
-    );
+    crash::shut_down(caller, reason);
     Ok(if reason == ShutdownReason::SUSPEND {
         NOT_SUSPENDED
     } else {

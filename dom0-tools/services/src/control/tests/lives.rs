@@ -153,10 +153,16 @@ fn a_crashed_domain_is_kept_until_somebody_has_looked() {
     let id = bench.create("a");
     ends(&mut bench, id, DOMAIN_STATE_CRASHED, SHUTDOWN_CRASH);
     assert_eq!(bench.state("a"), Some(DomainState::Crashed));
-    match bench.ask(Request::Show(named("a"))) {
-        Ok(Reply::Domain(shown)) => assert!(shown.detail.crash.is_some()),
+    let crash = |bench: &mut Bench| match bench.ask(Request::Show(named("a"))) {
+        Ok(Reply::Domain(shown)) => shown.detail.crash,
         other => panic!("{other:?}"),
-    }
+    };
+    assert_eq!(crash(&mut bench), None, "it was stopped from outside");
+    let record = &mut bench.host().domain(id).record.crash;
+    record.text[..4].copy_from_slice(b"why\0");
+    record.rip = 0x1234;
+    let shown = crash(&mut bench).expect("the hypervisor says why");
+    assert_eq!((shown.reason.as_str(), shown.rip), ("why", 0x1234));
     assert_eq!(
         code(bench.ask(Request::Pause(named("a")))),
         ErrorCode::WrongState
