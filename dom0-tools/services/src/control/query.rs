@@ -303,7 +303,7 @@ fn crash_of(record: &HostRecord) -> Option<CrashRecord> {
     } = record.crash;
     let reason = text(&words);
     // Without a word it was stopped from outside, nowhere in particular.
-    (state_of(record) == DomainState::Crashed && !reason.is_empty()).then(|| CrashRecord {
+    (state_of(record) == DomainState::Crashed && !reason.is_empty()).then_some(CrashRecord {
         reason,
         code: vector,
         rip,
