@@ -8,10 +8,10 @@ use crate::mem::{guest_access, pool};
 use crate::{msix, pci, power, tsc, uart};
 use core::arch::x86_64::__cpuid_count;
 use core::sync::atomic::Ordering;
-use hypervisor_core::ids::{CpuSet, EntryIndex, Mfn, Nanos, PhysCpu};
+use hypervisor_core::ids::{CpuSet, Mfn, Nanos, PhysCpu};
 use hypervisor_core::machine::{
     ClockScale, DeviceLine, Flush, GuestBase, GuestFault, Machine, PciAddress, PciWidth,
-    PowerAction, RootFlush,
+    PowerAction, RootFlush, Words,
 };
 use hypervisor_core::vcpu::debug::DebugRegisters;
 use hypervisor_core::vcpu::state::{Control, VcpuState};
@@ -30,30 +30,8 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn read_entry(&self, frame: Mfn, index: EntryIndex) -> u64 {
-        pool::atomic_u64(frame, index.offset()).load(Ordering::Acquire)
-    }
-
-    #[inline(always)]
-    fn write_entry(&self, frame: Mfn, index: EntryIndex, value: u64) {
-        pool::atomic_u64(frame, index.offset()).store(value, Ordering::Release);
-    }
-
-    #[inline(always)]
-    fn swap_entry(&self, frame: Mfn, index: EntryIndex, value: u64) -> u64 {
-        pool::atomic_u64(frame, index.offset()).swap(value, Ordering::AcqRel)
-    }
-
-    #[inline(always)]
-    fn compare_exchange_entry(
-        &self,
-        frame: Mfn,
-        index: EntryIndex,
-        old: u64,
-        new: u64,
-    ) -> Result<u64, u64> {
-        let entry = pool::atomic_u64(frame, index.offset());
-        entry.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
+    fn words(&self, frame: Mfn) -> &Words {
+        pool::words(frame)
     }
 
     fn read_frame(&self, frame: Mfn, offset: usize, to: &mut [u8]) {

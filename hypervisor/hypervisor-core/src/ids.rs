@@ -103,6 +103,12 @@ impl EntryIndex {
         }
     }
 
+    /// The index of a frame's word, if there is such a word.
+    #[must_use]
+    pub fn of_word(number: usize) -> Option<Self> {
+        u16::try_from(number).ok().and_then(Self::new)
+    }
+
     /// The entry that holds byte `address` modulo the size of a frame.
     #[must_use]
     pub const fn of_address(address: u64) -> Self {
@@ -131,6 +137,13 @@ impl EntryIndex {
     #[must_use]
     pub fn offset(self) -> usize {
         usize::from(self.0) << 3
+    }
+
+    /// The word of this index.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "an index is below 512")]
+    pub fn of<T>(self, words: &[T; 512]) -> &T {
+        &words[usize::from(self.0 & 511)]
     }
 
     /// All indices, ascending.

@@ -4,8 +4,12 @@
 //! reaches the hypervisor's own memory. Accesses to frames are volatile or atomic, because guests write at any time.
 
 use crate::ids::{CpuSet, EntryIndex, Mfn, Nanos, PhysCpu};
+use crate::sync::{AtomicU64, Ordering};
 use crate::vcpu::debug::DebugRegisters;
 use crate::vcpu::state::{Control, VcpuState};
+
+/// A frame as words.
+pub type Words = [AtomicU64; 512];
 
 /// A guest address could not be read or written with the permissions of the live address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,23 +116,18 @@ pub trait Machine: Sync + Sized + 'static {
     /// [`GuestFault`] where a page is absent or read-only.
     fn copy_out(&self, to: u64, from: &[u8]) -> Result<(), GuestFault>;
 
+    /// A frame's words: found once, for who goes over all of them or changes one that was read.
+    fn words(&self, frame: Mfn) -> &Words;
     /// Reads one entry, in one 8-byte access.
-    fn read_entry(&self, frame: Mfn, index: EntryIndex) -> u64;
+    #[inline(always)]
+    fn read_entry(&self, frame: Mfn, index: EntryIndex) -> u64 {
+        index.of(self.words(frame)).load(Ordering::Acquire)
+    }
     /// Writes one entry, in one 8-byte access.
-    fn write_entry(&self, frame: Mfn, index: EntryIndex, value: u64);
-    /// Exchanges one entry atomically; gives the value replaced.
-    fn swap_entry(&self, frame: Mfn, index: EntryIndex, value: u64) -> u64;
-    /// Replaces `old` by `new` atomically.
-    ///
-    /// # Errors
-    /// The value found, if it is not `old`.
-    fn compare_exchange_entry(
-        &self,
-        frame: Mfn,
-        index: EntryIndex,
-        old: u64,
-        new: u64,
-    ) -> Result<u64, u64>;
+    #[inline(always)]
+    fn write_entry(&self, frame: Mfn, index: EntryIndex, value: u64) {
+        index.of(self.words(frame)).store(value, Ordering::Release);
+    }
 
     /// Copies bytes out of a frame; `offset + to.len()` is at most 4096.
     fn read_frame(&self, frame: Mfn, offset: usize, to: &mut [u8]);

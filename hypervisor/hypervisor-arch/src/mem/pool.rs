@@ -10,6 +10,7 @@ use core::sync::atomic::{
     AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 use hypervisor_core::ids::Mfn;
+use hypervisor_core::machine::Words;
 
 /// Most ranges of the pool.
 pub(crate) const MAX_RANGES: usize = 32;
@@ -69,6 +70,8 @@ fn outside(frame: Mfn) -> ! {
     panic!("not inside a frame of the pool: {frame}");
 }
 
+const _: () = assert!(size_of::<Words>() == PAGE as usize);
+
 /// An aligned word of a frame.
 #[inline(always)]
 fn word<T>(frame: Mfn, offset: usize) -> *mut T {
@@ -94,6 +97,15 @@ atomics! {
     atomic_u16: AtomicU16, u16;
     atomic_u32: AtomicU32, u32;
     atomic_u64: AtomicU64, u64;
+}
+
+/// A frame's words.
+#[inline(always)]
+pub(crate) fn words(frame: Mfn) -> &'static Words {
+    let words = bytes(frame, 0, PAGE as usize).cast::<Words>();
+    // SAFETY: a whole frame of the pool, aligned, which the direct map has for ever; no reference but to atomics is ever
+    // made into the pool.
+    unsafe { &*words }
 }
 
 /// Copies bytes out of a frame.

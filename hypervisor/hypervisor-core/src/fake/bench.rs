@@ -321,7 +321,7 @@ impl Bench {
             &mut caller.held,
         );
         let slot = tables.leaf_slot(memory, address).expect("it is mapped");
-        tables.leaf_value(slot).frame_number()
+        slot.value().frame_number()
     }
 
     /// Frame of the kernel root.

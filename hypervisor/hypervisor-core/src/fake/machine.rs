@@ -1,9 +1,9 @@
 //! The `Machine` of the fake.
 
-use crate::ids::{CpuSet, EntryIndex, Mfn, Nanos, PhysCpu};
+use crate::ids::{CpuSet, Mfn, Nanos, PhysCpu};
 use crate::machine::{
     ClockScale, DeviceLine, Flush, GuestBase, GuestFault, Machine, PciAddress, PciWidth,
-    PowerAction, RootFlush,
+    PowerAction, RootFlush, Words,
 };
 use crate::sync::{AtomicU64, Ordering};
 use crate::vcpu::debug::DebugRegisters;
@@ -116,28 +116,9 @@ impl Machine for FakeMachine {
         })
     }
 
-    fn read_entry(&self, frame: Mfn, index: EntryIndex) -> u64 {
-        self.load_u64(frame, index.offset())
-    }
-
-    fn write_entry(&self, frame: Mfn, index: EntryIndex, value: u64) {
-        self.store_u64(frame, index.offset(), value);
-    }
-
-    fn swap_entry(&self, frame: Mfn, index: EntryIndex, value: u64) -> u64 {
-        self.word(frame, index.offset(), 8)
-            .swap(value, Ordering::SeqCst)
-    }
-
-    fn compare_exchange_entry(
-        &self,
-        frame: Mfn,
-        index: EntryIndex,
-        old: u64,
-        new: u64,
-    ) -> Result<u64, u64> {
-        let word = self.word(frame, index.offset(), 8);
-        word.compare_exchange(old, new, Ordering::SeqCst, Ordering::SeqCst)
+    fn words(&self, frame: Mfn) -> &Words {
+        let words = self.ram.words(frame).try_into();
+        words.expect("a frame has 512 words")
     }
 
     fn read_frame(&self, frame: Mfn, offset: usize, to: &mut [u8]) {

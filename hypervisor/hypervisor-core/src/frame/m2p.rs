@@ -242,7 +242,8 @@ impl<M: Machine> Ram<'_, M> {
         let own = self.allocate_one()?.assign(OwnerId::HYPERVISOR);
         self.machine.copy_frame(default, own);
         let (old, new) = (self.frames.view_entry(default), self.frames.view_entry(own));
-        match self.machine.compare_exchange_entry(table, index, old, new) {
+        let entry = index.of(self.machine.words(table));
+        match entry.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
                 account.add_overhead();
                 *grown = true;

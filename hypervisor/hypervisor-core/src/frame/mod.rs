@@ -24,6 +24,7 @@ pub use account::{Account, AccountError};
 pub use owner::OwnerId;
 pub use pool::{AllocError, Allocation};
 pub use table::{FrameRange, FrameTable, Layout, LayoutError, Ram};
+pub(crate) use token::Located;
 pub use token::{FrameRef, ReferenceError, WritableRef};
 pub use types::{FrameType, TypeState};
 pub use words::DomainWords;

@@ -3,6 +3,7 @@
 //! Records lie in chunks of 2^15 frames, so that a hole in the machine's memory costs nothing and no huge block of heap is
 //! needed. Only [`FrameTable::lookup`] turns a number into an [`Mfn`]: who holds one may index without a check.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use thiserror::Error;
@@ -22,6 +23,8 @@ use super::types::{TypeState, TypeWord};
 /// log2 of the frames of a chunk; free blocks never cross one. Where each atomic is watched, few are better.
 pub(super) const CHUNK_SHIFT: u32 = if cfg!(feature = "shuttle") { 6 } else { 15 };
 const CHUNK: u64 = 1 << CHUNK_SHIFT;
+/// The records of a chunk.
+type Records = Box<[Frame; 1 << CHUNK_SHIFT]>;
 /// Frame numbers are linked as 30 bits: 4 TiB of machine addresses.
 const HIGHEST: u64 = 1 << 30;
 
@@ -83,7 +86,8 @@ pub enum LayoutError {
 
 /// All frames of the pool, the accounts of their owners, and the clock of flushes.
 pub struct FrameTable {
-    chunks: Vec<Vec<Frame>>,
+    /// None where the pool has nothing.
+    chunks: Vec<Option<Records>>,
     withheld: Vec<FrameRange>,
     accounts: Vec<Account>,
     clock: FlushClock,
@@ -219,18 +223,28 @@ impl FrameTable {
     #[inline]
     #[must_use]
     pub fn valid_table(&self, number: u64, level: Level, owner: OwnerId) -> Option<Mfn> {
-        let frame = self.find(number)?;
+        let frame = self.record(number)?;
         let is_one = frame.types.is_valid_table(level) && frame.owner.is_owned_by(owner);
         is_one.then(|| Mfn::new(number))
     }
 
-    /// The frame of this number, if `owner` owns it and is not being destroyed.
+    /// The frame of this number and its type, if `owner` owns it.
     #[inline]
     #[must_use]
-    pub fn owned(&self, number: u64, owner: OwnerId) -> Option<Mfn> {
-        let frame = self.find(number)?;
-        let is_alive = !self.account(owner)?.is_dying();
-        (is_alive && frame.owner.is_owned_by(owner)).then(|| Mfn::new(number))
+    pub fn owned(&self, number: u64, owner: OwnerId) -> Option<(Mfn, TypeState)> {
+        let frame = self.record(number)?;
+        let owned = frame.owner.is_owned_by(owner);
+        owned.then(|| (Mfn::new(number), frame.types.load()))
+    }
+
+    /// The owner, or nobody while its domain is being destroyed: nobody's frames give no references.
+    #[inline]
+    pub(crate) fn living(&self, owner: OwnerId) -> OwnerId {
+        if self.account(owner).is_some_and(Account::is_dying) {
+            OwnerId::NONE
+        } else {
+            owner
+        }
     }
 
     /// Whether `owner` owns a frame.
@@ -340,7 +354,11 @@ impl FrameTable {
         let mut number = number;
         let limit = self.limit().get();
         while number < limit {
-            if self.chunks.get(chunk_of(number)).is_none_or(Vec::is_empty) {
+            if self
+                .chunks
+                .get(chunk_of(number))
+                .is_none_or(Option::is_none)
+            {
                 number = (number | CHUNK.wrapping_sub(1)).checked_add(1)?;
             } else if self.find(number).is_some() {
                 return Some(Mfn::new(number));
@@ -357,20 +375,21 @@ impl FrameTable {
         self.record(number).filter(|frame| frame.links.is_pool())
     }
 
-    /// The record of a number, the pool's or not.
-    #[inline]
-    fn record(&self, number: u64) -> Option<&Frame> {
-        self.chunks.get(chunk_of(number))?.get(within_chunk(number))
+    /// The record of a number, the pool's or not. That of a frame outside the pool has no owner and no count.
+    #[inline(always)]
+    pub(super) fn record(&self, number: u64) -> Option<&Frame> {
+        let chunk = self.chunks.get(chunk_of(number))?.as_deref()?;
+        chunk.get(within_chunk(number))
     }
 
     /// The record of a frame.
-    #[inline]
+    #[inline(always)]
     #[expect(
-        clippy::indexing_slicing,
+        clippy::expect_used,
         reason = "an `Mfn` is made by `lookup` only: its record exists"
     )]
     pub(super) fn frame(&self, mfn: Mfn) -> &Frame {
-        &self.chunks[chunk_of(mfn.get())][within_chunk(mfn.get())]
+        self.record(mfn.get()).expect("a frame has a record")
     }
 
     pub(super) fn set_view_defaults(&self, ones: Mfn, l1: Mfn, l2: Mfn) {
@@ -398,9 +417,9 @@ fn defaults<T: Default>(count: usize) -> Result<Vec<T>, LayoutError> {
     Ok(values)
 }
 
-/// The chunks up to frame `end`: empty where the pool has nothing.
-fn make_chunks(pool: &[FrameRange], end: u64) -> Result<Vec<Vec<Frame>>, LayoutError> {
-    let mut chunks: Vec<Vec<Frame>> = defaults(chunk_of(end).saturating_add(1))?;
+/// The chunks up to frame `end`.
+fn make_chunks(pool: &[FrameRange], end: u64) -> Result<Vec<Option<Records>>, LayoutError> {
+    let mut chunks: Vec<Option<Records>> = defaults(chunk_of(end).saturating_add(1))?;
     for (number, chunk) in (0_u64..).zip(chunks.iter_mut()) {
         let start = number << CHUNK_SHIFT;
         let here = FrameRange {
@@ -411,7 +430,8 @@ fn make_chunks(pool: &[FrameRange], end: u64) -> Result<Vec<Vec<Frame>>, LayoutE
             .iter()
             .any(|range| range.start < here.end && here.start < range.end)
         {
-            *chunk = defaults(within_chunk(CHUNK.wrapping_sub(1)).saturating_add(1))?;
+            let records: Vec<Frame> = defaults(1 << CHUNK_SHIFT)?;
+            *chunk = Some(records.try_into().map_err(|_| LayoutError::NoMemory)?);
         }
     }
     Ok(chunks)

@@ -1,6 +1,6 @@
 //! References as values: what is dropped without being recorded goes back by itself.
 //!
-//! [`FrameRef`] is one general reference, [`WritableRef`] one of the writable type on top. `record` turns a token into a
+//! [`Located`] is a frame whose record was found, and holds nothing. [`FrameRef`] is one general reference, [`WritableRef`] one of the writable type on top. `record` turns a token into a
 //! fact (an entry, a grant, a root) and `adopt` turns the fact back into a token: the two ways between a count and what
 //! stands for it.
 
@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use super::account::AccountError;
 use super::owner::{OwnerId, TakeError};
 use super::pool::AllocError;
-use super::table::Ram;
+use super::table::{Frame, Ram};
 use super::types::{FrameType, Released, Taken, TypeConflict};
 
 /// Why there is no reference.
@@ -52,19 +52,28 @@ impl From<TypeConflict> for ReferenceError {
     }
 }
 
-/// One general reference.
-#[must_use]
-pub struct FrameRef<'a, M: Machine> {
+/// A frame and where its record is.
+pub(crate) struct Located<'a, M> {
     ram: Ram<'a, M>,
+    record: &'a Frame,
     mfn: Mfn,
 }
 
+impl<M> Clone for Located<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Located<'_, M> {}
+
+/// One general reference.
+#[must_use]
+pub struct FrameRef<'a, M: Machine>(Located<'a, M>);
+
 /// One general reference and one of the writable type.
 #[must_use]
-pub struct WritableRef<'a, M: Machine> {
-    ram: Ram<'a, M>,
-    mfn: Mfn,
-}
+pub struct WritableRef<'a, M: Machine>(Located<'a, M>);
 
 impl<'a, M: Machine> Ram<'a, M> {
     /// Takes a general reference on `owner`'s frame of this number.
@@ -73,19 +82,46 @@ impl<'a, M: Machine> Ram<'a, M> {
     /// [`ReferenceError`]: nothing was taken.
     #[inline]
     pub fn reference(self, owner: OwnerId, number: u64) -> Result<FrameRef<'a, M>, ReferenceError> {
-        let frame = self.frames.find(number).ok_or(ReferenceError::NoFrame)?;
-        if self
-            .frames
-            .account(owner)
-            .is_some_and(super::Account::is_dying)
-        {
-            return Err(ReferenceError::NotOwned);
+        self.reference_of_living(self.frames.living(owner), number)
+    }
+
+    /// As [`Self::reference`]; `owner` comes from [`super::FrameTable::living`].
+    #[inline(always)]
+    pub(crate) fn reference_of_living(
+        self,
+        owner: OwnerId,
+        number: u64,
+    ) -> Result<FrameRef<'a, M>, ReferenceError> {
+        let record = self.frames.record(number).ok_or(ReferenceError::NoFrame)?;
+        match record.owner.take(owner) {
+            Ok(()) => Ok(FrameRef(Located {
+                ram: self,
+                record,
+                mfn: Mfn::new(number),
+            })),
+            Err(_) if !record.links.is_pool() => Err(ReferenceError::NoFrame),
+            Err(error) => Err(error.into()),
         }
-        frame.owner.take(owner)?;
-        Ok(FrameRef {
+    }
+
+    /// The frame of this number, if it is one of the pool's.
+    #[inline(always)]
+    pub(crate) fn locate(self, number: u64) -> Option<Located<'a, M>> {
+        let record = self.frames.find(number)?;
+        Some(Located {
             ram: self,
+            record,
             mfn: Mfn::new(number),
         })
+    }
+
+    #[inline(always)]
+    fn located(self, mfn: Mfn) -> Located<'a, M> {
+        Located {
+            ram: self,
+            record: self.frames.frame(mfn),
+            mfn,
+        }
     }
 
     /// A page of zeros that the hypervisor shares with `owner`: it stays writable data until [`Self::end_sharing`].
@@ -142,16 +178,6 @@ impl<'a, M: Machine> Ram<'a, M> {
         })
     }
 
-    /// Takes the writable type of a frame on which the caller, or an entry that is the caller's to change, has a general
-    /// reference.
-    #[inline]
-    pub(crate) fn take_writable(self, mfn: Mfn) -> Result<(), ReferenceError> {
-        if self.frames.frame(mfn).types.share(FrameType::Writable) {
-            return Ok(());
-        }
-        self.begin_writable(mfn)
-    }
-
     #[cold]
     fn begin_writable(self, mfn: Mfn) -> Result<(), ReferenceError> {
         loop {
@@ -190,10 +216,7 @@ impl<'a, M: Machine> Ram<'a, M> {
     /// Gives back a type reference.
     #[inline]
     pub(crate) fn release_type(self, mfn: Mfn) -> Released {
-        let frame = self.frames.frame(mfn);
-        frame
-            .types
-            .release(|| frame.stamp.set_now(self.frames.clock()))
+        self.located(mfn).release_type()
     }
 
     /// The change of a frame is complete: its entries hold their references.
@@ -231,9 +254,7 @@ impl<'a, M: Machine> Ram<'a, M> {
     /// Gives back a general reference; the last one frees the frame.
     #[inline]
     pub(crate) fn give_back(self, mfn: Mfn) {
-        if self.frames.frame(mfn).owner.give_back() {
-            self.retire(mfn);
-        }
+        self.located(mfn).give_back();
     }
 
     /// A frame without references: takes it off its owner's books and on the way to the pool.
@@ -261,21 +282,66 @@ impl<'a, M: Machine> Ram<'a, M> {
     }
 }
 
+impl<'a, M: Machine> Located<'a, M> {
+    /// Whether the frame is `owner`'s.
+    #[inline(always)]
+    pub(crate) fn is_owned_by(self, owner: OwnerId) -> bool {
+        self.record.owner.is_owned_by(owner)
+    }
+
+    /// Takes the writable type of a frame on which the caller, or an entry that is the caller's to change, has a general
+    /// reference.
+    #[inline(always)]
+    pub(crate) fn take_writable(self) -> Result<(), ReferenceError> {
+        if self.record.types.share(FrameType::Writable) {
+            return Ok(());
+        }
+        self.ram.begin_writable(self.mfn)
+    }
+
+    /// Gives back a type reference.
+    #[inline(always)]
+    pub(crate) fn release_type(self) -> Released {
+        let stamp = || self.record.stamp.set_now(self.ram.frames.clock());
+        self.record.types.release(stamp)
+    }
+
+    /// Gives back a general reference; the last one frees the frame.
+    #[inline(always)]
+    fn give_back(self) {
+        if self.record.owner.give_back() {
+            self.ram.retire(self.mfn);
+        }
+    }
+
+    /// The token of a recorded reference, which is no longer recorded.
+    #[inline(always)]
+    pub(crate) fn adopt(self) -> FrameRef<'a, M> {
+        FrameRef(self)
+    }
+
+    /// The token of two recorded references, which are no longer recorded.
+    #[inline(always)]
+    pub(crate) fn adopt_writable(self) -> WritableRef<'a, M> {
+        WritableRef(self)
+    }
+}
+
 impl<'a, M: Machine> FrameRef<'a, M> {
     /// The token of a recorded reference, which is no longer recorded.
     pub fn adopt(ram: Ram<'a, M>, mfn: Mfn) -> Self {
-        Self { ram, mfn }
+        ram.located(mfn).adopt()
     }
 
     /// The frame.
     #[must_use]
     pub fn mfn(&self) -> Mfn {
-        self.mfn
+        self.0.mfn
     }
 
     /// The reference is recorded elsewhere from now on.
     pub fn record(self) -> Mfn {
-        let mfn = self.mfn;
+        let mfn = self.0.mfn;
         mem::forget(self);
         mfn
     }
@@ -286,44 +352,46 @@ impl<'a, M: Machine> FrameRef<'a, M> {
     /// [`ReferenceError::InUse`] or [`ReferenceError::Full`]; the general reference is gone too.
     #[inline]
     pub fn writable(self) -> Result<WritableRef<'a, M>, ReferenceError> {
-        let (ram, mfn) = (self.ram, self.mfn);
-        ram.take_writable(mfn)?;
+        let frame = self.0;
+        frame.take_writable()?;
         mem::forget(self);
-        Ok(WritableRef { ram, mfn })
+        Ok(WritableRef(frame))
     }
 }
 
 impl<M: Machine> Drop for FrameRef<'_, M> {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.ram.give_back(self.mfn);
+        self.0.give_back();
     }
 }
 
 impl<'a, M: Machine> WritableRef<'a, M> {
     /// The token of two recorded references, which are no longer recorded.
     pub fn adopt(ram: Ram<'a, M>, mfn: Mfn) -> Self {
-        Self { ram, mfn }
+        ram.located(mfn).adopt_writable()
     }
 
     /// The frame.
     #[must_use]
     pub fn mfn(&self) -> Mfn {
-        self.mfn
+        self.0.mfn
     }
 
     /// The references are recorded elsewhere from now on.
     pub fn record(self) -> Mfn {
-        let mfn = self.mfn;
+        let mfn = self.0.mfn;
         mem::forget(self);
         mfn
     }
 }
 
 impl<M: Machine> Drop for WritableRef<'_, M> {
+    #[inline(always)]
     fn drop(&mut self) {
-        let released = self.ram.release_type(self.mfn);
+        let released = self.0.release_type();
         debug_assert_eq!(released, Released::Done, "a writable frame is no table");
-        self.ram.give_back(self.mfn);
+        self.0.give_back();
     }
 }
 
@@ -356,13 +424,13 @@ impl<M: Machine> Drop for Stolen<'_, M> {
 
 impl<M: Machine> fmt::Debug for FrameRef<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FrameRef").field(&self.mfn).finish()
+        f.debug_tuple("FrameRef").field(&self.0.mfn).finish()
     }
 }
 
 impl<M: Machine> fmt::Debug for WritableRef<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("WritableRef").field(&self.mfn).finish()
+        f.debug_tuple("WritableRef").field(&self.0.mfn).finish()
     }
 }
 

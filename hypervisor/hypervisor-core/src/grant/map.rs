@@ -14,7 +14,7 @@ use crate::ids::Mfn;
 use crate::machine::Machine;
 use crate::paging::entry::Entry;
 use crate::paging::leaf::Leaf;
-use crate::paging::{LeafSlot, Tables};
+use crate::paging::{Slot, Tables};
 use crate::sync::Held;
 
 /// First of the entry's bits that software may use: flags 16..=18 become bits 9..=11.
@@ -147,12 +147,12 @@ fn install<M: Machine, W: World>(
 }
 
 /// The entry that a host address means.
-pub(super) fn find_slot<M: Machine, W: World>(
-    tables: &Tables<'_, M>,
+pub(super) fn find_slot<'a, M: Machine, W: World>(
+    tables: &Tables<'a, M>,
     call: GrantCall<'_, M, W>,
     host_addr: u64,
     by_entry: bool,
-) -> Result<LeafSlot, Status> {
+) -> Result<Slot<'a>, Status> {
     let found = if by_entry {
         tables.leaf_slot_at(host_addr)
     } else {

@@ -7,6 +7,7 @@ use crate::sync::Ordering;
 
 use super::error::PagingError;
 use super::layout;
+use super::slot::Slot;
 use super::tables::Tables;
 use super::vcpu::{GDT_PAGES, Ldt, VcpuMemory};
 
@@ -201,9 +202,7 @@ impl<M: Machine> Tables<'_, M> {
             return false;
         }
         let address = ldt.base.wrapping_add(offset);
-        let entry = self
-            .leaf_slot(vcpu, address)
-            .map(|slot| self.leaf_value(slot));
+        let entry = self.leaf_slot(vcpu, address).map(Slot::value);
         let Some(entry) = entry.ok().filter(|entry| entry.is_present()) else {
             return false;
         };

@@ -8,10 +8,12 @@
 use crate::frame::tally::Change;
 use crate::ids::{EntryIndex, Level, Mfn};
 use crate::machine::Machine;
+use crate::sync::Ordering;
 
 use super::entry::Entry;
 use super::layout;
 use super::tables::{Step, Tables};
+use super::validate::guest_index;
 
 impl<M: Machine> Tables<'_, M> {
     /// Gives back a general and a type reference on a table. `Again`: it was the last one, and the frame is partial now,
@@ -80,14 +82,13 @@ impl<M: Machine> Tables<'_, M> {
             return Step::Again;
         }
         let mut flushed = false;
-        for index in EntryIndex::all().rev().filter(|index| index.get() < from) {
-            if level == Level::L4 && layout::is_hypervisor_slot(index) {
+        let words = self.ram.machine.words(mfn);
+        let left = words.get(..from.into()).unwrap_or_default();
+        for (number, word) in left.iter().enumerate().rev() {
+            let entry = Entry(word.load(Ordering::Acquire));
+            let Some(index) = guest_index(entry, number, level) else {
                 continue;
-            }
-            let entry = Entry(self.ram.machine.read_entry(mfn, index));
-            if !entry.is_present() {
-                continue;
-            }
+            };
             let Some(below) = level.below() else {
                 self.drop_unreachable(entry, &mut flushed);
                 continue;

@@ -1,7 +1,8 @@
 //! What a present L1 entry holds: a general reference on its frame, and a writable one if it has RW (I11). Device memory
 //! has no counts.
 
-use crate::frame::{FrameRef, Ram, ReferenceError, WritableRef};
+use crate::frame::{FrameRef, OwnerId, Ram, ReferenceError, WritableRef};
+use crate::ids::Mfn;
 use crate::machine::Machine;
 
 use super::entry::Entry;
@@ -22,10 +23,10 @@ pub(crate) enum Leaf<'a, M: Machine> {
 impl<'a, M: Machine> Leaf<'a, M> {
     /// The references that a present entry held; it does not any more.
     pub(crate) fn adopt(ram: Ram<'a, M>, entry: Entry) -> Self {
-        match ram.frames.lookup(entry.frame_number()) {
+        match ram.locate(entry.frame_number()) {
             None => Self::Device,
-            Some(mfn) if entry.is_writable() => Self::Write(WritableRef::adopt(ram, mfn)),
-            Some(mfn) => Self::Read(FrameRef::adopt(ram, mfn)),
+            Some(frame) if entry.is_writable() => Self::Write(frame.adopt_writable()),
+            Some(frame) => Self::Read(frame.adopt()),
         }
     }
 
@@ -56,7 +57,19 @@ impl<'a, M: Machine> Tables<'a, M> {
             Source::Foreign(owner) => owner,
             Source::Device => return self.device_leaf(entry),
         };
-        let frame = match self.ram.reference(owner, entry.frame_number()) {
+        self.leaf_of(entry, self.ram.frames.living(owner), source)
+    }
+
+    /// As [`Self::leaf`], for RAM of a living owner or, if the source is the domain's own, a device.
+    #[inline(always)]
+    pub(super) fn leaf_of(
+        &self,
+        entry: Entry,
+        owner: OwnerId,
+        source: Source,
+    ) -> Result<(Entry, Leaf<'a, M>), PagingError> {
+        let number = entry.frame_number();
+        let frame = match self.ram.reference_of_living(owner, number) {
             Ok(frame) => frame,
             Err(ReferenceError::NoFrame) if source == Source::Own => {
                 return self.device_leaf(entry);
@@ -64,7 +77,7 @@ impl<'a, M: Machine> Tables<'a, M> {
             Err(_) => return Err(PagingError::NotOwned),
         };
         let entry = if entry.has_cache_bits() {
-            self.cached(entry, &frame)?
+            self.cached(entry, frame.mfn())?
         } else {
             entry
         };
@@ -78,8 +91,8 @@ impl<'a, M: Machine> Tables<'a, M> {
     /// RAM is always mapped write-back: memory that devices reach is coherent, and one attribute per frame leaves nothing
     /// to flush when the frame changes hands (XSA-402).
     #[cold]
-    fn cached(&self, entry: Entry, frame: &FrameRef<'_, M>) -> Result<Entry, PagingError> {
-        if self.ram.frames.holding(frame.mfn()).special {
+    fn cached(&self, entry: Entry, frame: Mfn) -> Result<Entry, PagingError> {
+        if self.ram.frames.holding(frame).special {
             return Err(PagingError::SharedPage);
         }
         Ok(entry.write_back())
@@ -113,17 +126,17 @@ impl<'a, M: Machine> Tables<'a, M> {
         if !old.is_present() {
             return;
         }
-        let Some(mfn) = self.ram.frames.lookup(old.frame_number()) else {
+        let Some(frame) = self.ram.locate(old.frame_number()) else {
             return;
         };
-        if !self.owns(mfn) && !*flushed {
+        if !frame.is_owned_by(self.domain.owner()) && !*flushed {
             self.flush_domain();
             *flushed = true;
         }
         if old.is_writable() {
-            drop(WritableRef::adopt(self.ram, mfn));
+            drop(frame.adopt_writable());
         } else {
-            drop(FrameRef::adopt(self.ram, mfn));
+            drop(frame.adopt());
         }
     }
 

@@ -14,6 +14,7 @@ use crate::sync::Held;
 use super::batch::{self, BatchArgs, BatchEnd};
 use super::entry::Exchange;
 use super::error::PagingError;
+use super::layout;
 use super::tables::{Source, Step, Tables};
 use super::world::{Call, Party, Right, World};
 
@@ -143,22 +144,22 @@ impl<P: core::ops::Deref<Target = DomainMemory>> Target<P> {
 impl<M: Machine> Tables<'_, M> {
     #[inline]
     fn update(&self, change: &Change, source: Source) -> Result<Step<()>, PagingError> {
-        let frames = self.ram.frames;
-        let table = frames.lookup(change.number).ok_or(PagingError::NotTable)?;
-        if !self.owns(table) {
-            return Err(PagingError::NotTable);
-        }
-        let state = frames.type_state(table);
+        let owned = self.ram.frames.owned(change.number, self.domain.owner());
+        let (table, state) = owned.ok_or(PagingError::NotTable)?;
+        let slot = self.slot(table, change.index);
         match (state.phase, state.kind) {
             (Phase::Valid, FrameType::Table(Level::L1)) => self
-                .update_leaf(table, change.index, change.value, change.how, source)
+                .update_leaf(slot, change.value, change.how, source)
                 .map(Step::Done),
             (Phase::Valid, FrameType::Table(level)) => {
                 let below = level.below().ok_or(PagingError::NotTable)?;
                 if source != Source::Own {
                     return Err(PagingError::ForeignTable);
                 }
-                self.update_table(table, level, below, change.index, change.value, change.how)
+                if level == Level::L4 && layout::is_hypervisor_slot(change.index) {
+                    return Err(PagingError::HypervisorSlot);
+                }
+                self.update_table(slot, level, below, change.value, change.how)
             }
             (Phase::Idle, _) | (_, FrameType::Writable) => {
                 self.store(table, change).map(Step::Done)

@@ -33,7 +33,7 @@ pub use batch::{BatchArgs, BatchEnd, finish_pending};
 pub use error::PagingError;
 pub use ext::mmuext_op;
 pub use mmu_update::mmu_update;
-pub use slot::LeafSlot;
+pub use slot::Slot;
 pub use tables::{Source, Step, Tables};
 pub use teardown::{Remains, Teardown};
 pub use va_update::{update_va_mapping, update_va_mapping_otherdomain};

@@ -1,7 +1,8 @@
-//! Where an L1 entry is: by virtual address, through a vCPU's kernel root.
+//! Where an entry is: by virtual address, through a vCPU's kernel root, or by its machine address.
 
 use crate::ids::{EntryIndex, Level, Mfn};
 use crate::machine::Machine;
+use crate::sync::{AtomicU64, Ordering};
 
 use super::entry::Entry;
 use super::error::PagingError;
@@ -9,39 +10,60 @@ use super::layout;
 use super::tables::Tables;
 use super::vcpu::VcpuMemory;
 
-/// An entry of a valid L1 table of the domain, good while the tables are locked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeafSlot {
+/// An entry of a valid table of the domain, good while the tables are locked.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot<'a> {
     pub(super) table: Mfn,
-    pub(super) index: EntryIndex,
+    pub(super) word: &'a AtomicU64,
 }
 
-impl<M: Machine> Tables<'_, M> {
+impl Slot<'_> {
+    /// The present value of the entry.
+    #[must_use]
+    #[inline(always)]
+    pub fn value(self) -> Entry {
+        Entry(self.word.load(Ordering::Acquire))
+    }
+
+    /// Whether both are the same entry.
+    pub(super) fn is(self, other: Self) -> bool {
+        core::ptr::eq(self.word, other.word)
+    }
+}
+
+impl<'a, M: Machine> Tables<'a, M> {
+    /// An entry of a table that was found to be valid.
+    #[inline(always)]
+    pub(super) fn slot(&self, table: Mfn, index: EntryIndex) -> Slot<'a> {
+        let word = index.of(self.ram.machine.words(table));
+        Slot { table, word }
+    }
+
     /// The L1 entry that translates `address` under `vcpu`'s kernel root.
     ///
     /// # Errors
     /// [`PagingError::NoEntry`]: not a guest address, or no table there.
     #[inline(always)]
-    pub fn leaf_slot(&self, vcpu: &VcpuMemory, address: u64) -> Result<LeafSlot, PagingError> {
+    pub fn leaf_slot(&self, vcpu: &VcpuMemory, address: u64) -> Result<Slot<'a>, PagingError> {
         if !layout::is_guest(address) {
             return Err(PagingError::NoEntry);
         }
         let root = vcpu.kernel_root.number();
         let shape = self.domain.shape();
-        let table = match vcpu.walk.find(root, shape, address) {
-            Some(table) => table,
-            None => {
-                let table = self.walk(root, address)?;
-                vcpu.walk.note(root, shape, address, table);
-                table
-            }
-        };
-        self.checked_slot(table, EntryIndex::of_virtual(address, Level::L1))
+        let index = EntryIndex::of_virtual(address, Level::L1);
+        if let Some(table) = vcpu.walk.find(root, shape, address) {
+            // The entries that lead there have not changed, so they still hold its type.
+            debug_assert!(self.checked_slot(table.get(), index).is_ok());
+            return Ok(self.slot(table, index));
+        }
+        let slot = self.walk(root, address)?;
+        vcpu.walk.note(root, shape, address, slot.table);
+        Ok(slot)
     }
 
-    /// The number of the table in which the L1 entry of `address` lies.
+    /// The L1 entry to which the entries above it lead.
     #[cold]
-    fn walk(&self, root: u64, address: u64) -> Result<u64, PagingError> {
+    fn walk(&self, root: u64, address: u64) -> Result<Slot<'a>, PagingError> {
         let mut number = root;
         for level in [Level::L4, Level::L3, Level::L2] {
             let table = self.ram.frames.lookup(number).ok_or(PagingError::NoEntry)?;
@@ -52,14 +74,14 @@ impl<M: Machine> Tables<'_, M> {
             }
             number = entry.frame_number();
         }
-        Ok(number)
+        self.checked_slot(number, EntryIndex::of_virtual(address, Level::L1))
     }
 
     /// The L1 entry at a machine address.
     ///
     /// # Errors
     /// [`PagingError::NoEntry`]: not aligned, or not in a valid L1 table of the domain.
-    pub fn leaf_slot_at(&self, machine_address: u64) -> Result<LeafSlot, PagingError> {
+    pub fn leaf_slot_at(&self, machine_address: u64) -> Result<Slot<'a>, PagingError> {
         if machine_address & 7 != 0 {
             return Err(PagingError::NoEntry);
         }
@@ -69,18 +91,17 @@ impl<M: Machine> Tables<'_, M> {
         )
     }
 
-    /// The present value of an entry.
-    #[must_use]
-    pub fn leaf_value(&self, slot: LeafSlot) -> Entry {
-        Entry(self.ram.machine.read_entry(slot.table, slot.index))
-    }
-
+    /// An entry of the frame of this number, if that is a valid L1 table of the domain.
     #[inline]
-    fn checked_slot(&self, number: u64, index: EntryIndex) -> Result<LeafSlot, PagingError> {
+    pub(super) fn checked_slot(
+        &self,
+        number: u64,
+        index: EntryIndex,
+    ) -> Result<Slot<'a>, PagingError> {
         self.ram
             .frames
             .valid_table(number, Level::L1, self.domain.owner())
-            .map(|table| LeafSlot { table, index })
+            .map(|table| self.slot(table, index))
             .ok_or(PagingError::NoEntry)
     }
 }

@@ -78,7 +78,7 @@ fn change<M: Machine, W: World, const TOP: u8>(
     {
         let (tables, _held) = Tables::lock(call.ram, call.domain, call.vcpu, held);
         let slot = tables.leaf_slot(call.vcpu, address)?;
-        tables.update_leaf(slot.table, slot.index, value, Exchange::Plain, source)?;
+        tables.update_leaf(slot, value, Exchange::Plain, source)?;
     }
     match flush {
         Flush::Nothing => {}

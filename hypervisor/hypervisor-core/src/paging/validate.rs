@@ -6,7 +6,8 @@
 
 use crate::frame::{FrameRef, FrameType, tally::Change};
 use crate::ids::{EntryIndex, Level, Mfn};
-use crate::machine::Machine;
+use crate::machine::{Machine, Words};
+use crate::sync::{AtomicU64, Ordering};
 
 use super::entry::Entry;
 use super::error::PagingError;
@@ -59,29 +60,37 @@ impl<M: Machine> Tables<'_, M> {
                 self.ram.book_entries(mfn, level, from..below, Change::More);
             }
         };
-        for index in EntryIndex::all().filter(|index| index.get() >= from) {
-            if level == Level::L4 && layout::is_hypervisor_slot(index) {
-                continue;
+        let failed = |index: EntryIndex, error| {
+            checked(index.get());
+            self.undo(mfn, level, index);
+            Err(error)
+        };
+        let words = self.ram.machine.words(mfn);
+        let Some(below) = level.below() else {
+            if let Err((index, error)) = self.validate_leaves(words) {
+                return failed(index, error);
             }
-            let entry = Entry(self.ram.machine.read_entry(mfn, index));
-            if !entry.is_present() {
+            checked(EntryIndex::COUNT);
+            self.ram.finish_change(mfn);
+            return Ok(Step::Done(mfn));
+        };
+        let left = words.get(from.into()..).unwrap_or_default();
+        for (word, number) in left.iter().zip(from..) {
+            let entry = Entry(word.load(Ordering::Acquire));
+            let Some(index) = guest_index(entry, number.into(), level) else {
                 continue;
-            }
-            match self.validate_entry(mfn, index, entry, level) {
+            };
+            match self.validate_entry(word, entry, level, below) {
                 Ok(Step::Done(())) => {}
                 Ok(Step::Again) => {
                     checked(index.get());
                     self.ram.park_change(mfn, index.get());
                     return Ok(Step::Again);
                 }
-                Err(error) => {
-                    checked(index.get());
-                    self.undo(mfn, level, index);
-                    return Err(error);
-                }
+                Err(error) => return failed(index, error),
             }
-            let next = index.get().saturating_add(1);
-            if level != Level::L1 && next < EntryIndex::COUNT && self.is_due(next) {
+            let next = number.saturating_add(1);
+            if next < EntryIndex::COUNT && self.is_due(next) {
                 checked(next);
                 self.ram.park_change(mfn, next);
                 return Ok(Step::Again);
@@ -95,29 +104,37 @@ impl<M: Machine> Tables<'_, M> {
         Ok(Step::Done(mfn))
     }
 
-    /// Takes an entry's references and stores it in its normal form.
+    /// Checks all entries of an L1 table. With an error comes the index of its entry: those below hold their references.
+    fn validate_leaves(&self, words: &Words) -> Result<(), (EntryIndex, PagingError)> {
+        let (owner, rights) = (self.ram.frames.living(self.domain.owner()), self.rights());
+        for (index, word) in EntryIndex::all().zip(words) {
+            let entry = Entry(word.load(Ordering::Acquire));
+            if !entry.is_present() {
+                continue;
+            }
+            let normal = entry.normalise(Level::L1, rights);
+            let (stored, leaf) = normal
+                .and_then(|normal| self.leaf_of(normal, owner, Source::Own))
+                .map_err(|error| (index, error))?;
+            leaf.record();
+            store(word, entry, stored);
+        }
+        Ok(())
+    }
+
+    /// Takes the references of an entry that names a table.
     fn validate_entry(
         &self,
-        mfn: Mfn,
-        index: EntryIndex,
+        word: &AtomicU64,
         entry: Entry,
         level: Level,
+        below: Level,
     ) -> Result<Step<()>, PagingError> {
         let normal = entry.normalise(level, self.rights())?;
-        let normal = match level.below() {
-            None => {
-                let (stored, leaf) = self.leaf(normal, Source::Own)?;
-                leaf.record();
-                stored
-            }
-            Some(below) => match self.take_table(normal.frame_number(), below)? {
-                Step::Done(_) => normal,
-                Step::Again => return Ok(Step::Again),
-            },
-        };
-        if normal != entry {
-            self.ram.machine.write_entry(mfn, index, normal.0);
+        if self.take_table(normal.frame_number(), below)? == Step::Again {
+            return Ok(Step::Again);
         }
+        store(word, entry, normal);
         Ok(Step::Done(()))
     }
 
@@ -135,5 +152,19 @@ impl<M: Machine> Tables<'_, M> {
         for (index, value) in layout::hypervisor_slots().zip(fixed) {
             self.ram.machine.write_entry(mfn, index, value);
         }
+    }
+}
+
+/// The index of a present entry that is the guest's.
+#[inline(always)]
+pub(super) fn guest_index(entry: Entry, number: usize, level: Level) -> Option<EntryIndex> {
+    let index = entry.is_present().then(|| EntryIndex::of_word(number))??;
+    (level != Level::L4 || !layout::is_hypervisor_slot(index)).then_some(index)
+}
+
+/// Stores an entry in its normal form, if it is not so already.
+fn store(word: &AtomicU64, entry: Entry, normal: Entry) {
+    if normal != entry {
+        word.store(normal.0, Ordering::Release);
     }
 }

@@ -61,22 +61,22 @@ pub(super) struct WalkCache {
 const REGION_SHIFT: u32 = 21;
 
 impl WalkCache {
-    /// The number of the L1 table for `address`, if the last walk was this one.
+    /// The L1 table for `address`, if the last walk was this one.
     #[inline]
-    pub(super) fn find(&self, root: u64, shape: u64, address: u64) -> Option<u64> {
+    pub(super) fn find(&self, root: u64, shape: u64, address: u64) -> Option<Mfn> {
         let same = self.root.load(Ordering::Relaxed) == root
             && self.shape.load(Ordering::Relaxed) == shape
             && self.region.load(Ordering::Relaxed) == address >> REGION_SHIFT;
-        same.then(|| self.table.load(Ordering::Relaxed))
+        same.then(|| Mfn::new(self.table.load(Ordering::Relaxed)))
     }
 
     /// Notes where a walk has ended.
-    pub(super) fn note(&self, root: u64, shape: u64, address: u64, table: u64) {
+    pub(super) fn note(&self, root: u64, shape: u64, address: u64, table: Mfn) {
         self.root.store(root, Ordering::Relaxed);
         self.shape.store(shape, Ordering::Relaxed);
         self.region
             .store(address >> REGION_SHIFT, Ordering::Relaxed);
-        self.table.store(table, Ordering::Relaxed);
+        self.table.store(table.get(), Ordering::Relaxed);
     }
 }
 

@@ -13,14 +13,13 @@ mod compute;
 mod decode;
 
 use crate::guest::GuestMemory;
-use crate::ids::{EntryIndex, Level};
+use crate::ids::EntryIndex;
 use crate::machine::Machine;
 use crate::sync::Held;
 use crate::vcpu::context::{Registers, rflags};
 
 use self::compute::{Change, Inputs, compute};
 use self::decode::{Instruction, Kind, decode};
-use super::entry::Entry;
 use super::tables::Tables;
 use super::world::{Call, World};
 
@@ -114,21 +113,15 @@ impl<M: Machine> Tables<'_, M> {
         address: u64,
     ) -> Result<Option<Change>, Refused> {
         let slot = self.leaf_slot(call.vcpu, address).map_err(|_| Refused)?;
-        let mapping = self.leaf_value(slot);
+        let mapping = slot.value();
         if !mapping.is_present() || mapping.is_writable() {
             return Err(Refused);
         }
-        let table = self
-            .ram
-            .frames
-            .lookup(mapping.frame_number())
-            .ok_or(Refused)?;
-        let valid = self.ram.frames.type_state(table).is_valid_table(Level::L1);
-        if !valid || !self.owns(table) {
-            return Err(Refused);
-        }
         let index = EntryIndex::of_address(address);
-        let old = Entry(self.ram.machine.read_entry(table, index));
+        let slot = self
+            .checked_slot(mapping.frame_number(), index)
+            .map_err(|_| Refused)?;
+        let old = slot.value();
         let shift = (address & 7) << 3;
         let mask = instruction.size.mask();
         let inputs = Inputs {
@@ -137,7 +130,7 @@ impl<M: Machine> Tables<'_, M> {
         };
         let change = compute(instruction, registers, inputs);
         let new = (old.0 & !(mask << shift)) | change.memory << shift;
-        match self.replace_leaf(table, index, old, new) {
+        match self.replace_leaf(slot, old, new) {
             Ok(true) => Ok(Some(change)),
             Ok(false) => Ok(None),
             Err(_) => Err(Refused),
