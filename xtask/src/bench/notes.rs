@@ -6,30 +6,6 @@ use crate::bench::report::Report;
 /// Row and explanation.
 const NOTES: &[(&str, &str)] = &[
     (
-        "update_va_mapping INVLPG",
-        "some 190 of the instructions are the way in and out: all registers saved and restored, the exit's tests. The call \
-         itself reads arguments and flags (60), takes the lock of the tables (15), looks up where the last walk ended and \
-         checks type and owner of the L1 table (45), brings the entry into its normal form (25), reads and exchanges it, \
-         each behind the test that the frame is the pool's (40), checks the frame's owner and takes or gives back the \
-         writable type (60). The general reference stays where it is.",
-    ),
-    (
-        "pin and unpin of an L1",
-        "512 entries, each twice: a general and a writable reference are taken, and given back, by one compare-exchange \
-         each, behind a look-up of the frame's record in its chunk and the test that its owner is not being destroyed. \
-         That is 180 instructions per entry and direction.",
-    ),
-    (
-        "pin and unpin of a four-level tree",
-        "as for the L1 in it; the 512 slots of each of the three tables above are read one by one too, and slots of the \
-         hypervisor are written at promotion and cleared at demotion.",
-    ),
-    (
-        "mmu_update of 1",
-        "as `update_va_mapping`, with one request more to copy in, a batch to begin and end, and the table found by its \
-         machine address.",
-    ),
-    (
         "kernel-root switch",
         "the batch around a single operation costs 150; the new root's references are taken and the old one's given back, \
          the M2P's slot is written, 16 slots of the LDT's window are looked at, and the flush clock is moved on before and \
