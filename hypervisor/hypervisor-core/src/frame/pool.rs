@@ -178,14 +178,16 @@ impl<'a, M: Machine> Ram<'a, M> {
     /// Takes 2^`order` contiguous frames whose numbers are all below `below`, flushed and zeroed.
     ///
     /// # Errors
-    /// [`AllocError::NoMemory`], or [`AllocError::NotYet`] when a step of scrubbing was done instead: of freed frames, or of a
-    /// block from boot, which then goes back to the lists with the mark of how far it is clean.
+    /// [`AllocError::NoMemory`], or [`AllocError::NotYet`] when a step of scrubbing was done instead: of freed frames, here or
+    /// by another CPU, or of a block from boot, which then goes back to the lists with the mark of how far it is clean.
     pub fn allocate(self, order: u8, below: u64) -> Result<Allocation<'a, M>, AllocError> {
+        // Asked first: frames that another CPU gives back meanwhile are either counted here or in the lists.
+        let scrubbing = self.frames.to_scrub().get() != 0;
         let taken = self
             .frames
             .take_block(&mut self.frames.lists.lock_leaf(), order, below);
         let Some((number, clean)) = taken else {
-            return Err(if self.scrub_step() {
+            return Err(if self.scrub_step() || scrubbing {
                 AllocError::NotYet
             } else {
                 AllocError::NoMemory

@@ -46,7 +46,8 @@ impl FrameTable {
 }
 
 impl<M: Machine> Ram<'_, M> {
-    /// Makes up to 64 freed frames free. False if there was none to do; the idle loop calls it until then.
+    /// Makes up to 64 freed frames free. False if there was none to take, be it that other CPUs are at the last ones: who
+    /// goes on asking then only keeps them from the lists.
     ///
     /// The flush comes before the scrubbing: a translation that is still in some TLB could write after it.
     pub fn scrub_step(self) -> bool {
@@ -57,9 +58,10 @@ impl<M: Machine> Ram<'_, M> {
         self.frames.pop_freed(&mut batch);
         let frames = || batch.iter().flatten();
         let stamps = frames().map(|&mfn| self.frames.frame(mfn).stamp.load());
-        if let Some(latest) = stamps.max() {
-            self.flush_stale(self.machine.online_cpus(), latest);
-        }
+        let Some(latest) = stamps.max() else {
+            return false;
+        };
+        self.flush_stale(self.machine.online_cpus(), latest);
         for &mfn in frames() {
             self.machine.scrub(mfn);
         }
@@ -69,5 +71,36 @@ impl<M: Machine> Ram<'_, M> {
             self.frames.to_scrub.fetch_sub(1, Ordering::AcqRel);
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::frame::AllocError;
+    use crate::frame::tests::World;
+
+    #[test]
+    fn who_finds_the_last_freed_frames_taken_has_nothing_to_do_and_may_hope_for_them() {
+        let world = World::with(16);
+        let (frames, ram) = (&world.frames, world.ram());
+        let domain = world.domain(1, 16);
+        let all: Vec<_> =
+            core::iter::from_fn(|| ram.allocate_for(domain.owner(), 0, u64::MAX).ok()).collect();
+        let mfn = *all.first().unwrap();
+        ram.end_allocation(domain.owner(), mfn.get()).unwrap();
+
+        let mut taken_by_another = [None; BATCH];
+        frames.pop_freed(&mut taken_by_another);
+        assert_eq!(taken_by_another[0], Some(mfn));
+        assert_eq!(frames.to_scrub().get(), 1);
+        assert!(!ram.scrub_step(), "an idle CPU would ask without end");
+        assert_eq!(ram.allocate(0, u64::MAX).err(), Some(AllocError::NotYet));
+
+        frames.insert_block(&mut frames.lists.lock_leaf(), mfn.get(), 0, 1);
+        frames.to_scrub.fetch_sub(1, Ordering::AcqRel);
+        assert!(ram.allocate(0, u64::MAX).is_ok());
     }
 }
