@@ -37,6 +37,11 @@ impl Policy {
         self.cpu.version(self.hypervisor)
     }
 
+    /// Does a step of what is to be done while nothing runs here; false if the CPU may halt.
+    pub(crate) fn spare_step(&mut self) -> bool {
+        self.cpu.spare_step(self.hypervisor)
+    }
+
     /// Tells what has happened on this CPU, and gives what it is to do.
     pub(crate) fn enter(&mut self, entry: Entry) -> Next {
         self.cpu.enter(self.hypervisor, entry)

@@ -51,7 +51,7 @@ pub enum Interrupt {
 pub enum Next {
     /// Return to the guest.
     Guest(ExitPath),
-    /// Wait for an interrupt, then enter with it.
+    /// Spend time on [`crate::Cpu::spare_step`] until there is an interrupt, then enter with it.
     Idle,
 }
 

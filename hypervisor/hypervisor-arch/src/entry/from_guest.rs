@@ -119,12 +119,12 @@ fn go_on(local: &CpuLocal, next: Next) -> Exit {
 #[cold]
 fn go_on_later(local: &CpuLocal, mut next: Next) -> Exit {
     loop {
+        let policy = local.policy().expect("guests run after boot");
         let interrupt = match (idle::take_pending(local), next) {
             (Some(interrupt), _) => interrupt,
             (None, Next::Guest(path)) => return resume(local, path),
-            (None, Next::Idle) => idle::wait(local),
+            (None, Next::Idle) => idle::wait(local, policy),
         };
-        let policy = local.policy().expect("guests run after boot");
         next = policy.enter(Entry::Interrupt(interrupt));
     }
 }

@@ -2,18 +2,24 @@
 
 use crate::cpu::percpu::{CpuLocal, PENDING_KICK, PENDING_TIMER};
 use crate::cpu::tlb;
+use crate::policy::Policy;
 use hypervisor_core::entry::Interrupt;
-use x86_64::instructions::interrupts;
+use x86_64::instructions::{self, interrupts};
 
-/// Halts until an interrupt has been noted, and gives it.
-pub(super) fn wait(local: &CpuLocal) -> Interrupt {
+/// Does what there is time for, then halts, until an interrupt has been noted, and gives it.
+pub(super) fn wait(local: &CpuLocal, policy: &mut Policy) -> Interrupt {
     loop {
         tlb::serve();
         if let Some(interrupt) = take_pending(local) {
             return interrupt;
         }
-        // An interrupt between the two instructions wakes the halt: `sti` takes effect after the next one.
-        interrupts::enable_and_hlt();
+        // `sti` takes effect after the next instruction: an interrupt before it wakes the halt.
+        if policy.spare_step() {
+            interrupts::enable();
+            instructions::nop();
+        } else {
+            interrupts::enable_and_hlt();
+        }
         interrupts::disable();
     }
 }

@@ -113,16 +113,21 @@ impl<M: Machine> Cpu<M> {
         hv.machine().set_deadline(earliest);
     }
 
-    /// Nothing runs here. Time to spare goes into scrubbing freed frames.
+    /// Nothing runs here.
     pub(super) fn begin_idle(&mut self, hv: &Hypervisor<M>) -> Next {
         let machine = hv.machine();
-        while !machine.preempt_due() && hv.ram().scrub_step() {}
         if let Some(record) = hv.cpu(self.id) {
             record
                 .idle_since
                 .store(machine.now().get().max(1), Ordering::SeqCst);
         }
         Next::Idle
+    }
+
+    /// A step of what a CPU that runs nothing does between interrupts: scrubbing freed frames. False if it may halt.
+    #[must_use]
+    pub fn spare_step(&mut self, hv: &Hypervisor<M>) -> bool {
+        hv.ram().scrub_step()
     }
 
     /// Something ended the halt.
