@@ -134,17 +134,20 @@ pub(crate) fn neighbours(suite: &mut Suite<'_>) -> Result<()> {
     bench.finish()
 }
 
-/// CPU time goes to whom it was promised: a machine for each case, whose domains spin until it is powered off.
+/// CPU time goes to whom it was promised.
 pub(crate) fn scheduler(suite: &mut Suite<'_>) -> Result<()> {
+    let mut bench = Bench::boot(suite, "scheduler", |machine| Machine {
+        icount: true,
+        ..machine
+    })?;
     for (name, case) in scheduler::CASES {
-        let mut bench = Bench::boot(suite, "scheduler", |machine| Machine {
-            icount: true,
-            ..machine
-        })?;
-        bench.case(name, case);
-        bench.finish()?;
+        bench.case(name, |bench| scheduler::alone(bench, *case));
     }
-    Ok(())
+    bench.case(
+        "dom0 answers at once after those that spun are gone",
+        scheduler::ends,
+    );
+    bench.finish()
 }
 
 /// What is wrong is refused, and leaves nothing behind.

@@ -22,6 +22,9 @@ const SLICE: Duration = Duration::from_millis(5);
 const SWITCH: Duration = Duration::from_micros(500);
 /// How long the host may take for all that.
 const LIMIT: Duration = Duration::from_secs(240);
+/// How often those that spin are destroyed, and how long dom0 may take to answer then: a busy host takes a second.
+const ENDS: u32 = 8;
+const ANSWER: Duration = Duration::from_secs(8);
 /// Between two looks at the clock.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -167,6 +170,40 @@ fn wakes(bench: &Bench<'_, '_>) -> Result<()> {
         console.stop_heartbeat()
     })?;
     Ok(())
+}
+
+/// Two CPUs then scrub what both left. One of them that waits for the other must let it go on.
+pub(crate) fn ends(bench: &Bench<'_, '_>) -> Result<()> {
+    for round in 0..ENDS {
+        alone(bench, |bench| {
+            spinner(bench, "one", "1", &["--cpus", "1"])?;
+            spinner(bench, "other", "1", &["--cpus", "1"])
+        })?;
+        let asked = Instant::now();
+        bench.domains()?;
+        ensure!(
+            asked.elapsed() < ANSWER,
+            "in round {round} dom0 answered after {:?}",
+            asked.elapsed()
+        );
+    }
+    Ok(())
+}
+
+/// Tries a case, and destroys what it created even if it fails: who spins on would spoil the next one.
+pub(crate) fn alone(
+    bench: &Bench<'_, '_>,
+    case: impl FnOnce(&Bench<'_, '_>) -> Result<()>,
+) -> Result<()> {
+    bench.leaves_nothing(|| {
+        let outcome = case(bench);
+        for domain in bench.domains()? {
+            if let Some(name) = domain["name"].as_str().filter(|name| *name != "dom0") {
+                bench.client().json(&["destroy", name])?;
+            }
+        }
+        outcome
+    })
 }
 
 /// Creates a domain all of whose vCPUs compute without end.
