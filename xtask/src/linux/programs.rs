@@ -61,8 +61,11 @@ const VDSO: Program = program!("vdso", Sixtyfour);
 /// Ticks every 10 ms and measures the longest gap until it is told to end.
 const TICKS: Program = program!("ticks", Sixtyfour);
 
-/// What all of them share.
-const HEADER: &str = include_str!("programs/program.h");
+/// What they share.
+const HEADERS: [(&str, &str); 2] = [
+    ("line.h", include_str!("programs/line.h")),
+    ("program.h", include_str!("programs/program.h")),
+];
 
 const FLAGS: [&str; 14] = [
     "-O2",
@@ -90,33 +93,30 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 pub(crate) fn add_all(workspace: &Workspace, disk: &mut Initramfs) -> Result<()> {
     let mut script = "#!/bin/sh\n".to_owned();
     for program in PROGRAMS {
-        disk.add_program(&format!("bin/{}", program.name), program.build(workspace)?);
+        disk.add_program(&format!("bin/{}", program.name), &program.build(workspace)?)?;
         script.push_str(&format!(
             "[ \"${{only:-{0}}}\" = {0} ] && {{ /bin/{0}; echo \"ended with $?\"; }} 2>&1 | sed 's/^/{MARK}{0}: /'\n",
             program.name
         ));
     }
     script.push_str("true\n");
-    disk.add_program(RUN_ALL.trim_start_matches('/'), script.into_bytes());
-    Ok(())
+    disk.add_program(RUN_ALL.trim_start_matches('/'), script.as_bytes())
 }
 
 /// Builds the programs that tell of clocks, and adds them to a RAM disk as `/bin/ticks` and `/bin/vdso`.
 pub(crate) fn add_clocks(workspace: &Workspace, disk: &mut Initramfs) -> Result<()> {
-    disk.add_program("bin/ticks", TICKS.build(workspace)?);
-    disk.add_program("bin/vdso", VDSO.build(workspace)?);
-    Ok(())
+    disk.add_program("bin/ticks", &TICKS.build(workspace)?)?;
+    disk.add_program("bin/vdso", &VDSO.build(workspace)?)
 }
 
 impl Program {
     fn build(&self, workspace: &Workspace) -> Result<Vec<u8>> {
         let directory = workspace.output("linux/programs")?;
-        let (source, header) = (
-            directory.join(format!("{}.c", self.name)),
-            directory.join("program.h"),
-        );
+        let source = directory.join(format!("{}.c", self.name));
         write(&source, self.source)?;
-        write(&header, HEADER)?;
+        for (name, text) in HEADERS {
+            write(&directory.join(name), text)?;
+        }
         let program = directory.join(self.name);
         let width: &[&str] = match self.bits {
             Bits::Sixtyfour => &["-m64"],

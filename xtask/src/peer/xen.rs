@@ -1,13 +1,14 @@
 //! Debian's Xen as a machine whose first domain is a kernel of ours.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
 
+use crate::build::file;
 use crate::run::qemu::Machine;
 use crate::setup::peers;
 use crate::workspace::Workspace;
@@ -47,11 +48,10 @@ pub(crate) fn hypervisor(workspace: &Workspace) -> Result<PathBuf> {
         return Ok(elf);
     }
     let packed = package.join("boot/xen-4.17-amd64.gz");
-    let scratch = elf.with_extension(format!("{}.new", std::process::id()));
     let context = || format!("cannot unpack {}", packed.display());
     let mut reader = GzDecoder::new(File::open(&packed).with_context(context)?);
-    let mut writer = File::create(&scratch).with_context(context)?;
-    io::copy(&mut reader, &mut writer).with_context(context)?;
-    fs::rename(&scratch, &elf).with_context(context)?;
+    let mut unpacked = Vec::new();
+    reader.read_to_end(&mut unpacked).with_context(context)?;
+    file::write_whole(&elf, &unpacked)?;
     Ok(elf)
 }

@@ -1,9 +1,10 @@
 /* A 32-bit program and its ways into the kernel: `int 0x80` and, of `sysenter` and `syscall`, the one that processors of this
  * maker have in 64-bit mode, since a kernel sets up no other. For each: results, errors, an
  * argument on the stack, and registers that come back as they went; then threads' segments by set_thread_area, and a signal. */
+#include "line.h"
+
 typedef unsigned int word;
 
-#define NEEDED __attribute__((used))
 #define CALL_EXIT 1
 #define CALL_FORK 2
 #define CALL_WRITE 4
@@ -56,23 +57,9 @@ static int call(word number, word a, word b, word c, word d)
 
 static void say(const char *what, int value)
 {
-	char line[120], digits[12];
-	word rest = value < 0 ? -(word)value : (word)value;
-	int length = 0, count = 0;
+	char line[LINE];
 
-	while (*what && length < 90)
-		line[length++] = *what++;
-	line[length++] = ':';
-	line[length++] = ' ';
-	if (value < 0)
-		line[length++] = '-';
-	do
-		digits[count++] = (char)('0' + rest % 10);
-	while (rest /= 10);
-	while (count)
-		line[length++] = digits[--count];
-	line[length++] = '\n';
-	call(CALL_WRITE, 1, (word)line, (word)length, 0);
+	call(CALL_WRITE, 1, (word)line, (word)make_line(line, what, value), 0);
 }
 
 static void leave(int code)

@@ -5,7 +5,7 @@
 #include <asm/unistd.h>
 #include <linux/signal.h>
 
-#define NEEDED __attribute__((used))
+#include "line.h"
 
 static inline long call6(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -39,23 +39,9 @@ NEEDED void *memcpy(void *to, const void *from, unsigned long length)
 /* Prints `WHAT: VALUE`, in one write. */
 static void say(const char *what, long value)
 {
-	char line[160], digits[24];
-	unsigned long rest = value < 0 ? -(unsigned long)value : (unsigned long)value;
-	int length = 0, count = 0;
+	char line[LINE];
 
-	while (*what && length < 120)
-		line[length++] = *what++;
-	line[length++] = ':';
-	line[length++] = ' ';
-	if (value < 0)
-		line[length++] = '-';
-	do
-		digits[count++] = (char)('0' + rest % 10);
-	while (rest /= 10);
-	while (count)
-		line[length++] = digits[--count];
-	line[length++] = '\n';
-	call3(__NR_write, 1, line, length);
+	call3(__NR_write, 1, line, make_line(line, what, value));
 }
 
 static inline void leave(int code)

@@ -4,16 +4,16 @@
 //! [`session::Session`] packs what a first domain needs of them ([`tree`]), the guests' files and a script, boots QEMU,
 //! and returns what the script left: the consoles of the guests and its own words.
 
-mod archive;
 pub(crate) mod guest;
 pub(crate) mod session;
 mod tree;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 
+use crate::build::file;
+use crate::linux::kernel::{self, Flavour};
 use crate::peer::xen;
 use crate::setup::peers;
 use crate::workspace::Workspace;
@@ -36,10 +36,11 @@ impl XenLinux {
         let linux = peers::linux(workspace, peers::LINUX)?;
         let kernel = scratch.join("linux.elf");
         if !kernel.is_file() {
-            let new = kernel.with_extension(format!("{}.new", std::process::id()));
-            let context = || format!("cannot write {}", kernel.display());
-            fs::write(&new, kernel_elf(&linux)?).with_context(context)?;
-            fs::rename(&new, &kernel).with_context(context)?;
+            // Xen starts an ELF at once, and needs seconds to unpack another.
+            let packed = kernel::ensure(workspace, Flavour::Usual)?;
+            let elf = dom0ctl::image::read_kernel(&packed)
+                .map_err(|failure| anyhow!("cannot unpack {}: {failure:?}", packed.display()))?;
+            file::write_whole(&kernel, &elf)?;
         }
         Ok(Self {
             xen,
@@ -49,19 +50,4 @@ impl XenLinux {
             scratch,
         })
     }
-}
-
-/// The kernel of an unpacked package as an ELF: Xen starts one at once, and needs seconds to unpack another.
-pub(crate) fn kernel_elf(package: &Path) -> Result<Vec<u8>> {
-    let boot = package.join("boot");
-    let image = fs::read_dir(&boot)
-        .with_context(|| format!("cannot list {}", boot.display()))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))
-        })
-        .with_context(|| format!("no kernel in {}", boot.display()))?;
-    dom0ctl::image::read_kernel(&image)
-        .map_err(|failure| anyhow!("{} cannot be unpacked: {failure:?}", image.display()))
 }

@@ -12,9 +12,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::XenLinux;
-use super::archive::Archive;
 use super::guest::Guest;
 use super::tree;
+use crate::build::archive::Archive;
+use crate::build::file;
 use crate::child;
 use crate::peer::xen;
 use crate::run::qemu::{Input, Machine};
@@ -173,20 +174,20 @@ impl Session {
 
     /// The first domain's file system: what every session has, then what this one adds.
     fn write_ramdisk(&self, path: &Path, peer: &XenLinux) -> Result<()> {
-        let mut archive = Archive::create(path)?;
+        let mut archive = Archive::default();
         tree::write(&mut archive, &peer.tools, &peer.linux)?;
         archive.file("session/script", self.script.as_bytes())?;
         for guest in &self.guests {
             archive.file(&guest.config_path(), guest.config().as_bytes())?;
-            archive.file(&guest.kernel_path(), &read(&guest.kernel)?)?;
+            archive.file(&guest.kernel_path(), &file::read(&guest.kernel)?)?;
             if let Some(ramdisk) = &guest.ramdisk {
-                archive.file(&guest.ramdisk_path(), &read(ramdisk)?)?;
+                archive.file(&guest.ramdisk_path(), &file::read(ramdisk)?)?;
             }
         }
         for (there, here) in &self.files {
-            archive.file(there, &read(here)?)?;
+            archive.file(there, &file::read(here)?)?;
         }
-        archive.finish()
+        file::write_whole(path, &archive.finish()?)
     }
 }
 
@@ -221,10 +222,6 @@ fn sorted(lines: &[String]) -> BTreeMap<String, Vec<String>> {
         }
     }
     logs
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::archive::Archive;
+use crate::build::archive::Archive;
+use crate::build::file;
 use crate::setup::libraries;
 
 /// Programs, as the packages place them.
@@ -63,7 +64,7 @@ pub(super) fn write(archive: &mut Archive, tools: &Path, linux: &Path) -> Result
     let mut wanted: BTreeSet<String> = OPENED.iter().map(|&name| name.to_owned()).collect();
     wanted.insert("ld-linux-x86-64.so.2".to_owned());
     for program in PROGRAMS {
-        let bytes = read(&tools.join(program))?;
+        let bytes = file::read(&tools.join(program))?;
         wanted.extend(libraries::needed(&bytes, program)?);
         archive.file(program, &bytes)?;
     }
@@ -73,7 +74,7 @@ pub(super) fn write(archive: &mut Archive, tools: &Path, linux: &Path) -> Result
     }
     let drivers = drivers(linux)?;
     for (number, module) in MODULES.iter().enumerate() {
-        let bytes = read(&drivers.join(format!("{module}.ko")))?;
+        let bytes = file::read(&drivers.join(format!("{module}.ko")))?;
         archive.file(&format!("modules/{number}.ko"), &bytes)?;
     }
     Ok(())
@@ -87,8 +88,4 @@ fn drivers(linux: &Path) -> Result<PathBuf> {
         .find_map(|entry| entry.ok().map(|entry| entry.path()))
         .with_context(|| format!("nothing in {}", modules.display()))?;
     Ok(version.join("kernel/drivers/xen"))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
