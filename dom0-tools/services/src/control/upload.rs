@@ -37,7 +37,9 @@ impl<H: Host> Manager<H> {
                 Size(wish.length)
             );
             ErrorReply::new(ErrorCode::StoreFull, text)
-                .hint("destroy domains whose files are not needed any more")
+                .hint(
+                    "destroy domains whose files are not needed any more, or boot with more for dom0: files may take half of `dom0_mem`",
+                )
                 .amounts(Unit::Bytes, wish.length, available)
         };
         let spare = self.host.spare_bytes().saturating_sub(OWN_RESERVE);
