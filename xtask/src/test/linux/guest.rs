@@ -30,6 +30,7 @@ pub(crate) struct Guest {
     kernel: PathBuf,
     ramdisk: Option<PathBuf>,
     cmdline: String,
+    on_crash: &'static str,
     /// Memory and vCPUs, at first and at most.
     memory: (&'static str, &'static str),
     vcpus: (&'static str, &'static str),
@@ -42,6 +43,7 @@ impl Guest {
             kernel: kernel.to_path_buf(),
             ramdisk: Some(ramdisk.to_path_buf()),
             cmdline: "console=hvc0".to_owned(),
+            on_crash: "preserve",
             memory: ("256MiB", "512MiB"),
             vcpus: ("2", "4"),
         }
@@ -62,6 +64,14 @@ impl Guest {
         Self {
             memory: ("160MiB", "256MiB"),
             vcpus: ("1", "2"),
+            ..self
+        }
+    }
+
+    /// The same, begun anew whenever it crashes.
+    pub(crate) fn restarted(self) -> Self {
+        Self {
+            on_crash: "restart",
             ..self
         }
     }
@@ -103,7 +113,7 @@ impl Guest {
         let mut call = vec![
             "create", "--name", &self.name, "--kernel", &kernel,
             "--memory", self.memory.0, "--max-memory", self.memory.1, "--vcpus", self.vcpus.0,
-            "--max-vcpus", self.vcpus.1, "--cmdline", &self.cmdline, "--paused",
+            "--max-vcpus", self.vcpus.1, "--cmdline", &self.cmdline, "--on-crash", self.on_crash, "--paused",
         ];
         if let Some(ramdisk) = &ramdisk {
             call.extend(["--ramdisk", ramdisk]);

@@ -4,7 +4,6 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
 
 use super::guest::{Guest, no_complaint};
 use crate::linux::shell::SHELL;
@@ -72,6 +71,11 @@ pub(crate) fn sysrq(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
 pub(crate) fn reboot(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
     let before = number(&bench.domain(guest.name())?, "id")?;
     bench.client().json(&["reboot", guest.name()])?;
+    comes_again(bench, guest, before)
+}
+
+/// Waits until another domain has its name, and that one's shell is there.
+fn comes_again(bench: &Bench<'_, '_>, guest: &Guest, before: u64) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {
         let now = bench.domains()?;
@@ -108,8 +112,7 @@ pub(crate) fn crowd(bench: &Bench<'_, '_>, others: &[Guest]) -> Result<()> {
 }
 
 /// 32 MiB from one to another and back, seen by both.
-pub(crate) fn moves(bench: &Bench<'_, '_>, from: &Guest, to: Option<&Guest>) -> Result<()> {
-    let to = to.context("there is no other")?;
+pub(crate) fn moves(bench: &Bench<'_, '_>, from: &Guest, to: &Guest) -> Result<()> {
     let memory = |guest: &Guest| number(&bench.domain(guest.name())?, "memory_bytes");
     let (one, two) = (memory(from)?, memory(to)?);
     let amount = 32 << 20;
@@ -148,20 +151,36 @@ pub(crate) fn steal(bench: &Bench<'_, '_>, one: &Guest, others: &[Guest]) -> Res
     })
 }
 
-/// One panics by its own will: it is reported with its reason, its end is what was asked for, and the others go on.
-pub(crate) fn panic(bench: &Bench<'_, '_>, falls: &Guest, others: &[Guest]) -> Result<()> {
-    falls.talk(bench, |shell| {
+/// One panics by its own will: it stays as it is and is reported with its reason.
+pub(crate) fn panic(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
+    fall(bench, guest)?;
+    bench.await_state(guest.name(), &["crashed"], LIMIT)?;
+    let shown = bench.client().json(&["show", guest.name()])?;
+    ensure!(
+        shown["shutdown_reason"] == "crash",
+        "nothing is said of why: {shown}"
+    );
+    Ok(())
+}
+
+/// One panics that shall be begun anew then: it comes again.
+pub(crate) fn panic_and_restart(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
+    let before = number(&bench.domain(guest.name())?, "id")?;
+    fall(bench, guest)?;
+    comes_again(bench, guest, before)
+}
+
+fn fall(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
+    guest.talk(bench, |shell| {
         shell.say("echo c > /proc/sysrq-trigger", LIMIT)?;
         shell
             .await_words("Kernel panic - not syncing: sysrq triggered crash", LIMIT)
             .map(|_| ())
-    })?;
-    bench.await_state(falls.name(), &["crashed"], LIMIT)?;
-    let shown = bench.client().json(&["show", falls.name()])?;
-    ensure!(
-        shown["shutdown_reason"] == "crash" || shown["crash"] != Value::Null,
-        "nothing is said of why: {shown}"
-    );
+    })
+}
+
+/// Who did not panic works, has nothing to complain of, and its heart has beaten all the time.
+pub(crate) fn others_go_on(bench: &Bench<'_, '_>, others: &[&Guest]) -> Result<()> {
     for guest in others {
         guest.talk(bench, |shell| {
             shell.sh("true")?;

@@ -102,18 +102,25 @@ pub(crate) fn linux_life(suite: &mut Suite<'_>) -> Result<()> {
     });
     bench.case("it hears sysrq", |bench| life::sysrq(bench, &one));
     bench.case("it reboots when asked", |bench| life::reboot(bench, &one));
-    let others: Vec<Guest> = ["two", "three", "four"].map(guest).into();
+    let others = [guest("two").restarted(), guest("three"), guest("four")];
+    let [two, three, four] = &others;
     bench.case("four Linux and four demo domains", |bench| {
         life::crowd(bench, &others)
     });
     bench.case("memory moves from one to another", |bench| {
-        life::moves(bench, &one, others.first())
+        life::moves(bench, &one, two)
     });
     bench.case("it counts the time that others took", |bench| {
         life::steal(bench, &one, &others)
     });
-    bench.case("one panics, the others do not notice", |bench| {
-        life::panic(bench, &one, &others)
+    bench.case("one panics and is reported", |bench| {
+        life::panic(bench, &one)
+    });
+    bench.case("another panics and begins anew", |bench| {
+        life::panic_and_restart(bench, two)
+    });
+    bench.case("the others do not notice", |bench| {
+        life::others_go_on(bench, &[three, four])
     });
     bench.case("all of them go and leave nothing", |bench| {
         life::all_gone(bench, free)
