@@ -20,7 +20,7 @@ const EXPECTED: &[(&str, &str)] = &[
     ),
 ];
 
-/// A line without what differs on every boot: its time stamp, and numbers that are measured.
+/// A line without its time stamp.
 pub(super) fn essence(line: &str) -> String {
     let text = line
         .trim_start()

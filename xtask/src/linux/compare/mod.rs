@@ -98,7 +98,11 @@ pub(crate) fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
     );
     let ratio = here / there;
     println!("Ratio:    {ratio:.3} (aim: {GOAL}; fails above {WORST})");
-    stretches::print(&theirs.lines, &ours.lines);
+    let alike = stretches::print(&theirs.lines, &ours.lines);
+    println!(
+        "Alike:    {alike:.3} s in stretches that take both the same; if all others took none here, the ratio would be {:.3}",
+        alike / there
+    );
     let unexplained = differences::print(&theirs.lines, &ours.lines);
     Ok(if ratio <= WORST && unexplained == 0 {
         ExitCode::SUCCESS
@@ -137,24 +141,8 @@ fn here(workspace: &Workspace, guest: &Guest) -> Result<Boot> {
         Echo::Quiet,
     )?;
     let client = Client::new(stack.control());
-    let (kernel, ramdisk) = (
-        guest.kernel.to_string_lossy(),
-        guest
-            .ramdisk
-            .as_deref()
-            .unwrap_or(&guest.kernel)
-            .to_string_lossy(),
-    );
-    let (memory, most) = (
-        format!("{}MiB", guest.memory_mib),
-        format!("{}MiB", guest.max_memory_mib),
-    );
-    let vcpus = guest.vcpus.to_string();
-    #[rustfmt::skip]
-    client.json(&[
-        "create", "--name", NAME, "--kernel", &kernel, "--ramdisk", &ramdisk, "--memory", &memory,
-        "--max-memory", &most, "--vcpus", &vcpus, "--cmdline", &guest.cmdline, "--paused",
-    ])?;
+    let words = guest.words();
+    client.json(&words.iter().map(String::as_str).collect::<Vec<_>>())?;
     let started = Instant::now();
     client.json(&["unpause", NAME])?;
     // Nobody is attached meanwhile: the machine would wait for whoever reads, and its clock would not.

@@ -7,6 +7,10 @@ use super::differences::essence;
 /// How many stretches are printed.
 const SHOWN: usize = 12;
 
+/// By how much of the longer one two stretches may differ for the work in them to be the kernel's own, in which no hypervisor
+/// has a part.
+const ALIKE: f64 = 0.02;
+
 /// A stretch of the boot, named by the line at its end, in seconds on each side.
 #[derive(Debug, Clone, PartialEq)]
 struct Stretch {
@@ -21,9 +25,18 @@ pub(super) fn stamp(line: &str) -> Option<f64> {
     stamp.trim().parse().ok()
 }
 
-/// Prints the longest stretches of both logs side by side.
-pub(super) fn print(theirs: &[String], ours: &[String]) {
+impl Stretch {
+    /// How long it is on both sides, if that is the same.
+    fn alike(&self) -> Option<f64> {
+        let longer = self.theirs.max(self.ours);
+        ((self.theirs - self.ours).abs() <= longer * ALIKE).then_some(self.theirs.min(self.ours))
+    }
+}
+
+/// Prints the longest stretches of both logs side by side; returns the sum of those that take both sides the same time.
+pub(super) fn print(theirs: &[String], ours: &[String]) -> f64 {
     let mut stretches = between_common_lines(theirs, ours);
+    let alike = stretches.iter().filter_map(Stretch::alike).sum();
     stretches.sort_by(|a, b| {
         let longest = |stretch: &Stretch| stretch.theirs.max(stretch.ours);
         longest(b).total_cmp(&longest(a))
@@ -35,6 +48,7 @@ pub(super) fn print(theirs: &[String], ours: &[String]) {
             stretch.theirs, stretch.ours, stretch.end
         );
     }
+    alike
 }
 
 /// Cuts both logs at the lines that both have once and in one order.
@@ -84,5 +98,15 @@ mod tests {
             between_common_lines(&theirs, &ours),
             [stretch("a", 0.5, 0.25), stretch("b", 1.5, 0.75)]
         );
+    }
+
+    #[test]
+    fn stretches_are_alike_up_to_a_fiftieth() {
+        let alike = |theirs, ours| {
+            let end = String::new();
+            Stretch { end, theirs, ours }.alike()
+        };
+        assert_eq!(alike(1.0, 0.99), Some(0.99));
+        assert_eq!(alike(0.97, 1.0), None);
     }
 }

@@ -1,8 +1,8 @@
-//! An ordinary domain: what `xl create` is told.
+//! An ordinary domain: what `xl create` is told, and what `dom0ctl create`.
 
 use std::path::PathBuf;
 
-/// An ordinary domain on Xen.
+/// An ordinary domain.
 #[derive(Debug, Clone)]
 pub(crate) struct Guest {
     /// Its name: letters, digits and `-`.
@@ -72,6 +72,23 @@ impl Guest {
             lines.push(format!("{event}=\"preserve\""));
         }
         lines.join("\n") + "\n"
+    }
+
+    /// The words that create it here, paused.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = vec!["create".to_owned(), "--paused".to_owned()];
+        let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+        add("--name", self.name.clone());
+        add("--kernel", self.kernel.to_string_lossy().into_owned());
+        if let Some(ramdisk) = &self.ramdisk {
+            add("--ramdisk", ramdisk.to_string_lossy().into_owned());
+        }
+        add("--cmdline", self.cmdline.clone());
+        add("--memory", format!("{}MiB", self.memory_mib));
+        add("--max-memory", format!("{}MiB", self.max_memory_mib));
+        add("--vcpus", self.vcpus.to_string());
+        add("--max-vcpus", self.max_vcpus.to_string());
+        words
     }
 }
 

@@ -107,6 +107,11 @@ pub(crate) fn without_pv_support(bench: &Bench<'_, '_>, kernel: &Path) -> Result
     Ok(())
 }
 
+/// A kernel that does not fit into the domain once it is unpacked.
+pub(crate) fn kernel_too_large(bench: &Bench<'_, '_>, kernel: &Path) -> Result<()> {
+    refused(bench, kernel, &["--memory", "24MiB"], "below-minimum").map(|_| ())
+}
+
 /// A RAM disk that does not fit into the domain.
 pub(crate) fn ramdisk_too_large(bench: &Bench<'_, '_>, kernel: &Path) -> Result<()> {
     let disk = bench.scratch("large-ramdisk")?;

@@ -10,6 +10,9 @@ use crate::test::e2e::bench::{Bench, number};
 /// How long a guest may take to end itself.
 const END: Duration = Duration::from_secs(60);
 
+/// Counts the interrupts that have come on either of two CPUs: of each one's timer, and of other CPUs that wake its scheduler.
+const HEARD: &str = "awk '/-virq +timer|-ipi +resched/ && $2 + $3 > 0' /proc/interrupts | wc -l";
+
 /// From `create` to the shell, without a complaint on the way.
 pub(crate) fn to_a_shell(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
     no_complaint(&guest.boot(bench)?)
@@ -17,16 +20,17 @@ pub(crate) fn to_a_shell(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
 
 /// What the guest says of itself is what it was given.
 pub(crate) fn sees_what_it_has(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
-    let (online, processors, memory) = guest.talk(bench, |shell| {
+    let (online, processors, heard, memory) = guest.talk(bench, |shell| {
         Ok((
             shell.sh_number("nproc")?,
             shell.sh_number("grep -c ^processor /proc/cpuinfo")?,
+            shell.sh_number(HEARD)?,
             shell.sh_number("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")?,
         ))
     })?;
     ensure!(
-        (online, processors) == (2, 2),
-        "nproc says {online}, /proc/cpuinfo has {processors}"
+        (online, processors, heard) == (2, 2, 4),
+        "nproc says {online}, /proc/cpuinfo has {processors}, which heard {heard} of timer and others"
     );
     let domain = bench.domain(guest.name())?;
     ensure!(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::linux::shell::SHELL;
+use crate::peer::xen_linux::guest::Guest as Domain;
 use crate::run::client::Console;
 use crate::test::e2e::bench::Bench;
 
@@ -26,63 +27,56 @@ const COMPLAINTS: [&str; 7] = [
 /// A Linux domain.
 #[derive(Debug, Clone)]
 pub(crate) struct Guest {
-    name: String,
-    kernel: PathBuf,
-    ramdisk: Option<PathBuf>,
-    cmdline: String,
+    domain: Domain,
     on_crash: &'static str,
-    /// Memory and vCPUs, at first and at most.
-    memory: (&'static str, &'static str),
-    vcpus: (&'static str, &'static str),
 }
 
 impl Guest {
     pub(crate) fn new(name: &str, kernel: &Path, ramdisk: &Path) -> Self {
-        Self {
-            name: name.to_owned(),
-            kernel: kernel.to_path_buf(),
+        let domain = Domain {
             ramdisk: Some(ramdisk.to_path_buf()),
             cmdline: "console=hvc0".to_owned(),
+            memory_mib: 256,
+            max_memory_mib: 512,
+            vcpus: 2,
+            max_vcpus: 4,
+            ..Domain::new(name, kernel.to_path_buf())
+        };
+        Self {
+            domain,
             on_crash: "preserve",
-            memory: ("256MiB", "512MiB"),
-            vcpus: ("2", "4"),
         }
     }
 
     /// The same with a kernel that has all that it needs inside.
-    pub(crate) fn with_all_inside(self, kernel: PathBuf) -> Self {
-        Self {
-            kernel,
-            ramdisk: None,
-            cmdline: String::new(),
-            ..self
-        }
+    pub(crate) fn with_all_inside(mut self, kernel: PathBuf) -> Self {
+        self.domain.kernel = kernel;
+        self.domain.ramdisk = None;
+        self.domain.cmdline.clear();
+        self
     }
 
     /// The same with as little as serves, so that several fit.
-    pub(crate) fn small(self) -> Self {
-        Self {
-            memory: ("160MiB", "256MiB"),
-            vcpus: ("1", "2"),
-            ..self
-        }
+    pub(crate) fn small(mut self) -> Self {
+        (self.domain.memory_mib, self.domain.max_memory_mib) = (160, 256);
+        (self.domain.vcpus, self.domain.max_vcpus) = (1, 2);
+        self
     }
 
     /// The same, begun anew whenever it crashes.
-    pub(crate) fn restarted(self) -> Self {
-        Self {
-            on_crash: "restart",
-            ..self
-        }
+    pub(crate) fn restarted(mut self) -> Self {
+        self.on_crash = "restart";
+        self
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        &self.domain.name
     }
 
     /// The same with more words on its kernel's command line.
     pub(crate) fn with_words(mut self, words: &str) -> Self {
-        self.cmdline = format!("{} {words}", self.cmdline);
+        self.domain.cmdline.push(' ');
+        self.domain.cmdline.push_str(words);
         self
     }
 
@@ -93,7 +87,7 @@ impl Guest {
         let lines = self.boot_until(bench, SHELL, BOOT)?;
         println!(
             "         {}: {} lines to its shell in {:.1} s",
-            self.name,
+            self.name(),
             lines.len(),
             started.elapsed().as_secs_f64()
         );
@@ -107,20 +101,12 @@ impl Guest {
         words: &str,
         limit: Duration,
     ) -> Result<Vec<String>> {
-        let kernel = self.kernel.to_string_lossy();
-        let ramdisk = self.ramdisk.as_ref().map(|path| path.to_string_lossy());
-        #[rustfmt::skip]
-        let mut call = vec![
-            "create", "--name", &self.name, "--kernel", &kernel,
-            "--memory", self.memory.0, "--max-memory", self.memory.1, "--vcpus", self.vcpus.0,
-            "--max-vcpus", self.vcpus.1, "--cmdline", &self.cmdline, "--on-crash", self.on_crash, "--paused",
-        ];
-        if let Some(ramdisk) = &ramdisk {
-            call.extend(["--ramdisk", ramdisk]);
-        }
+        let own = self.domain.words();
+        let mut call: Vec<&str> = own.iter().map(String::as_str).collect();
+        call.extend(["--on-crash", self.on_crash]);
         bench.client().json(&call)?;
         self.talk(bench, |console| {
-            bench.client().json(&["unpause", &self.name])?;
+            bench.client().json(&["unpause", self.name()])?;
             console.await_words(words, limit)
         })
     }
@@ -131,7 +117,7 @@ impl Guest {
         bench: &Bench<'_, '_>,
         talk: impl FnOnce(&mut Console<'_>) -> Result<R>,
     ) -> Result<R> {
-        bench.client().console(&self.name, talk)
+        bench.client().console(self.name(), talk)
     }
 }
 

@@ -75,6 +75,9 @@ pub(crate) fn linux_input(suite: &mut Suite<'_>) -> Result<()> {
     bench.case("a kernel without PV support", |bench| {
         bad_input::without_pv_support(bench, &kernel)
     });
+    bench.case("a kernel larger than memory", |bench| {
+        bad_input::kernel_too_large(bench, &kernel)
+    });
     bench.case("a RAM disk larger than memory", |bench| {
         bad_input::ramdisk_too_large(bench, &kernel)
     });
