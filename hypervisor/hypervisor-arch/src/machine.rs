@@ -8,7 +8,7 @@ use crate::mem::{guest_access, pool};
 use crate::{msix, pci, power, tsc, uart};
 use core::arch::x86_64::__cpuid_count;
 use core::sync::atomic::Ordering;
-use hypervisor_core::ids::{CpuSet, Mfn, Nanos, PhysCpu};
+use hypervisor_core::ids::{CpuSet, Mfn, Nanos, PhysCpu, Place};
 use hypervisor_core::machine::{
     ClockScale, DeviceLine, Flush, GuestBase, GuestFault, Machine, PciAddress, PciWidth,
     PowerAction, RootFlush, Words,
@@ -27,6 +27,16 @@ impl Machine for Hardware {
 
     fn copy_out(&self, to: u64, from: &[u8]) -> Result<(), GuestFault> {
         guest_access::copy_out(to, from)
+    }
+
+    #[inline(always)]
+    fn copy_in_words<const N: usize>(&self, from: u64) -> Result<[u64; N], GuestFault> {
+        guest_access::copy_in_words(from)
+    }
+
+    #[inline(always)]
+    fn copy_out_words<const N: usize>(&self, to: u64, words: [u64; N]) -> Result<(), GuestFault> {
+        guest_access::copy_out_words(to, words)
     }
 
     #[inline(always)]
@@ -64,18 +74,18 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn swap_u8(&self, frame: Mfn, offset: usize, value: u8) -> u8 {
-        pool::atomic_u8(frame, offset).swap(value, Ordering::SeqCst)
+    fn swap_u8(&self, at: Place, value: u8) -> u8 {
+        pool::byte(at).swap(value, Ordering::SeqCst)
     }
 
     #[inline(always)]
-    fn load_u8(&self, frame: Mfn, offset: usize) -> u8 {
-        pool::atomic_u8(frame, offset).load(Ordering::SeqCst)
+    fn load_u8(&self, at: Place) -> u8 {
+        pool::byte(at).load(Ordering::SeqCst)
     }
 
     #[inline(always)]
-    fn load_u16(&self, frame: Mfn, offset: usize) -> u16 {
-        pool::atomic_u16(frame, offset).load(Ordering::SeqCst)
+    fn load_u16(&self, at: Place) -> u16 {
+        pool::pair(at).load(Ordering::SeqCst)
     }
 
     #[inline(always)]
@@ -89,8 +99,8 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn store_u8(&self, frame: Mfn, offset: usize, value: u8) {
-        pool::atomic_u8(frame, offset).store(value, Ordering::Release);
+    fn store_u8(&self, at: Place, value: u8) {
+        pool::byte(at).store(value, Ordering::Release);
     }
 
     #[inline(always)]

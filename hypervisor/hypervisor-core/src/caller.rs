@@ -12,7 +12,7 @@ use crate::guest::GuestMemory;
 use crate::hypervisor::Hypervisor;
 use crate::ids::{Nanos, PhysCpu};
 use crate::machine::Machine;
-use crate::paging::root;
+use crate::paging::root::{self, NoRoot};
 use crate::sync::Held;
 use crate::time::{clock, runstate};
 use crate::vcpu::shared::Vcpu;
@@ -110,6 +110,25 @@ impl<'a, M: Machine> Caller<'a, M> {
         self.guest().copy_out(to, from).map_err(|_| Errno::EFAULT)
     }
 
+    /// Reads a few words from guest memory, once.
+    ///
+    /// # Errors
+    /// As for [`Self::copy_in_bytes`].
+    #[inline(always)]
+    pub fn copy_in_words<const N: usize>(&self, from: u64) -> Result<[u64; N], Errno> {
+        self.guest().copy_in_words(from).map_err(|_| Errno::EFAULT)
+    }
+
+    /// Writes a few words to guest memory.
+    ///
+    /// # Errors
+    /// As for [`Self::copy_out_bytes`].
+    #[inline(always)]
+    pub fn copy_out_words<const N: usize>(&self, to: u64, words: [u64; N]) -> Result<(), Errno> {
+        let copied = self.guest().copy_out_words(to, words);
+        copied.map_err(|_| Errno::EFAULT)
+    }
+
     /// Whether both ends of a range are addresses that a guest may use.
     ///
     /// # Errors
@@ -123,45 +142,40 @@ impl<'a, M: Machine> Caller<'a, M> {
     }
 
     /// Switches to kernel mode, if it is not on: root, GS bases, mode bit.
+    #[inline(always)]
     pub fn to_kernel(&mut self) {
         if self.state.mode == Mode::User {
-            self.toggle(Mode::Kernel);
+            let loaded = self.toggle(Mode::Kernel);
+            debug_assert!(loaded.is_ok(), "a vCPU that runs has a kernel root");
+            if core::mem::take(&mut self.state.area_due) {
+                self.write_areas();
+            }
         }
     }
 
-    /// Switches to user mode. False if there is no user root: the domain cannot go on.
-    #[must_use]
-    pub fn to_user(&mut self) -> bool {
-        if !self.vcpu.memory.has_user_root() {
-            return false;
-        }
-        if self.state.mode == Mode::Kernel {
-            self.toggle(Mode::User);
-        }
-        true
+    /// Switches from kernel to user mode.
+    ///
+    /// # Errors
+    /// There is no user root: the domain cannot go on.
+    #[inline(always)]
+    pub fn to_user(&mut self) -> Result<(), NoRoot> {
+        self.toggle(Mode::User)
     }
 
-    fn toggle(&mut self, mode: Mode) {
+    #[inline(always)]
+    fn toggle(&mut self, mode: Mode) -> Result<(), NoRoot> {
+        root::toggle(self.machine(), &self.vcpu.memory, mode)?;
         self.machine().swap_guest_gs();
         self.state.mode = mode;
-        self.load_root_of(mode);
-        if mode == Mode::Kernel && core::mem::take(&mut self.state.area_due) {
-            // Where the kernel's own tables lack them, nobody reads them.
-            runstate::update_area(self.hv, self.domain, self.vcpu, &mut self.held);
-            clock::write_area(self.hv, self.vcpu);
-        }
+        Ok(())
     }
 
-    fn load_root_of(&self, mode: Mode) {
-        let (ram, memory) = (self.hv.ram(), &self.vcpu.memory);
-        // Equal roots need no load: nothing is hidden from user mode that a flush would hide.
-        if !memory.has_one_root() {
-            let loaded = root::toggle(ram, memory, mode);
-            debug_assert!(
-                loaded.is_ok(),
-                "a vCPU that runs has a kernel root, and the user root was looked at"
-            );
-        }
+    /// Writes the registered areas that could not be written in user mode.
+    #[cold]
+    fn write_areas(&mut self) {
+        // Where the kernel's own tables lack them, nobody reads them.
+        runstate::update_area(self.hv, self.domain, self.vcpu, &mut self.held);
+        clock::write_area(self.hv, self.vcpu);
     }
 
     /// Guest memory of the running vCPU.

@@ -10,51 +10,64 @@ use crate::machine::Machine;
 #[must_use]
 pub struct Effects {
     kick: CpuSet,
-    reschedule: bool,
-    rearm: bool,
+    wanted: u8,
 }
+
+/// Other CPUs are to be kicked.
+const KICK: u8 = 1 << 0;
+/// This CPU chooses anew who runs.
+const RESCHEDULE: u8 = 1 << 1;
+/// This CPU's deadline may have changed.
+const REARM: u8 = 1 << 2;
+/// The exit loop has to be passed.
+const LOOP: u8 = 1 << 3;
 
 impl Effects {
     /// None.
     pub const fn new() -> Self {
         Self {
             kick: CpuSet::EMPTY,
-            reschedule: false,
-            rearm: false,
+            wanted: 0,
         }
     }
 
     /// Makes `cpu` pass its exit path.
     pub fn kick(&mut self, cpu: PhysCpu) {
         self.kick = self.kick.with(cpu);
+        self.wanted |= KICK;
     }
 
     /// This CPU chooses anew who runs.
     pub fn reschedule(&mut self) {
-        self.reschedule = true;
+        self.wanted |= RESCHEDULE;
     }
 
     /// This CPU's next deadline may have changed.
     pub fn rearm(&mut self) {
-        self.rearm = true;
+        self.wanted |= REARM;
+    }
+
+    /// The vCPU that runs here may have an NMI, for which only the exit loop looks.
+    pub fn pass_loop(&mut self) {
+        self.wanted |= LOOP;
     }
 
     /// Whether this CPU chooses anew.
     #[must_use]
     pub const fn wants_reschedule(&self) -> bool {
-        self.reschedule
+        self.wanted & RESCHEDULE != 0
     }
 
     /// Whether the deadline has to be set again.
     #[must_use]
     pub const fn wants_rearm(&self) -> bool {
-        self.rearm
+        self.wanted & REARM != 0
     }
 
     /// Whether there are none.
     #[must_use]
     pub const fn is_none(&self) -> bool {
-        self.kick.is_empty() && !self.reschedule && !self.rearm
+        self.wanted == 0
     }
 
     /// Does what is for other CPUs. `here` is this CPU, which needs no kick.

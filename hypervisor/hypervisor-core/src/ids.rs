@@ -46,6 +46,48 @@ impl fmt::Display for Mfn {
     }
 }
 
+/// A byte of a frame of the pool, in one word: its machine address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u64);
+
+impl Place {
+    /// At `offset` of `frame`, below 4096.
+    #[must_use]
+    pub fn new(frame: Mfn, offset: usize) -> Self {
+        Self(frame.address() | u64::try_from(offset).unwrap_or(0) & (FRAME_BYTES - 1))
+    }
+
+    /// The place whose [`Self::address`] this is.
+    #[must_use]
+    pub(crate) const fn known(address: u64) -> Self {
+        Self(address)
+    }
+
+    /// The frame.
+    #[must_use]
+    pub const fn frame(self) -> Mfn {
+        Mfn::new(self.0 >> FRAME_SHIFT)
+    }
+
+    /// The offset in it.
+    #[must_use]
+    pub fn offset(self) -> usize {
+        usize::try_from(self.0 & (FRAME_BYTES - 1)).unwrap_or(0)
+    }
+
+    /// The place so many bytes behind, in the same frame.
+    #[must_use]
+    pub const fn plus(self, bytes: u64) -> Self {
+        Self(self.0.wrapping_add(bytes))
+    }
+
+    /// The machine address.
+    #[must_use]
+    pub const fn address(self) -> u64 {
+        self.0
+    }
+}
+
 /// A guest's own number for one of its frames. Any value: the hypervisor decides nothing by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pfn(u64);

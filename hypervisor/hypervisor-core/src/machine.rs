@@ -3,7 +3,9 @@
 //! `hypervisor-arch` implements it on hardware, `fake` for tests. All frames named here are frames of the pool: no method
 //! reaches the hypervisor's own memory. Accesses to frames are volatile or atomic, because guests write at any time.
 
-use crate::ids::{CpuSet, EntryIndex, Mfn, Nanos, PhysCpu};
+use zerocopy::IntoBytes;
+
+use crate::ids::{CpuSet, EntryIndex, Mfn, Nanos, PhysCpu, Place};
 use crate::sync::{AtomicU64, Ordering};
 use crate::vcpu::debug::DebugRegisters;
 use crate::vcpu::state::{Control, VcpuState};
@@ -115,6 +117,22 @@ pub trait Machine: Sync + Sized + 'static {
     /// # Errors
     /// [`GuestFault`] where a page is absent or read-only.
     fn copy_out(&self, to: u64, from: &[u8]) -> Result<(), GuestFault>;
+    /// As [`Self::copy_in`], for a few words.
+    ///
+    /// # Errors
+    /// As there.
+    fn copy_in_words<const N: usize>(&self, from: u64) -> Result<[u64; N], GuestFault> {
+        let mut words = [0; N];
+        self.copy_in(from, words.as_mut_bytes())?;
+        Ok(words)
+    }
+    /// As [`Self::copy_out`], for a few words.
+    ///
+    /// # Errors
+    /// As there.
+    fn copy_out_words<const N: usize>(&self, to: u64, words: [u64; N]) -> Result<(), GuestFault> {
+        self.copy_out(to, words.as_bytes())
+    }
 
     /// A frame's words: found once, for who goes over all of them or changes one that was read.
     fn words(&self, frame: Mfn) -> &Words;
@@ -149,17 +167,17 @@ pub trait Machine: Sync + Sized + 'static {
         new: u32,
     ) -> Result<u32, u32>;
     /// Exchanges a byte; gives the byte before.
-    fn swap_u8(&self, frame: Mfn, offset: usize, value: u8) -> u8;
+    fn swap_u8(&self, at: Place, value: u8) -> u8;
     /// Reads a byte.
-    fn load_u8(&self, frame: Mfn, offset: usize) -> u8;
+    fn load_u8(&self, at: Place) -> u8;
     /// Reads an aligned word of 2 bytes.
-    fn load_u16(&self, frame: Mfn, offset: usize) -> u16;
+    fn load_u16(&self, at: Place) -> u16;
     /// Reads an aligned word of 4 bytes.
     fn load_u32(&self, frame: Mfn, offset: usize) -> u32;
     /// Reads an aligned word of 8 bytes.
     fn load_u64(&self, frame: Mfn, offset: usize) -> u64;
     /// Writes a byte.
-    fn store_u8(&self, frame: Mfn, offset: usize, value: u8);
+    fn store_u8(&self, at: Place, value: u8);
     /// Writes an aligned word of 2 bytes.
     fn store_u16(&self, frame: Mfn, offset: usize, value: u16);
     /// Writes an aligned word of 4 bytes.

@@ -343,11 +343,11 @@ fn a_start_that_is_not_issued_again_leaves_nothing_that_its_author_cannot_take_b
         };
         assert_eq!(assign(), Ok(Step::Again), "at {at}");
         host.machine.order(|o| o.preempt = Preempt::Never);
-        assert_eq!(vcpu.user_root(&host.frames), None);
+        assert_eq!(vcpu.user_root(), None);
         assert_eq!(host.frames.type_state(user).phase, Phase::Partial(512));
         if at % 2 == 0 {
             assert_eq!(assign(), Ok(Step::Done(())), "at {at}");
-            assert_eq!(vcpu.user_root(&host.frames), Some(user));
+            assert_eq!(vcpu.user_root(), Some(user));
             let mut held = Held::enter();
             Tables::lock(host.ram(), &guest.memory, &vcpu, &mut held)
                 .0

@@ -3,6 +3,7 @@
 use crate::boot::memory_map::{FreeMemory, MemoryKind, MemoryMap, PhysRange};
 use crate::cpu::apic;
 use crate::mem::layout::PAGE;
+use crate::mem::own_tables::OwnTables;
 use crate::mem::pool;
 use arrayvec::ArrayVec;
 use core::arch::x86_64::__cpuid;
@@ -31,8 +32,9 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// Makes all free memory the pool.
-    pub(crate) fn take(map: &MemoryMap, free: &FreeMemory) -> Self {
+    /// Makes all free memory the pool. The boot modules are part of it: they are read as slices until the policy is told of
+    /// their frames, and never after.
+    pub(crate) fn take(map: &MemoryMap, free: &FreeMemory, tables: &mut OwnTables) -> Self {
         let largest = largest_first(free);
         let mut ranges: ArrayVec<PhysRange, { pool::MAX_RANGES }> =
             largest.into_iter().take(pool::MAX_RANGES).collect();
@@ -47,7 +49,7 @@ impl Inventory {
             .copied()
             .map(frames)
             .collect();
-        pool::split_off(&ranges);
+        tables.map_pool(&ranges);
 
         let devices = [apic::REGISTERS, IO_APIC].map(|start| PhysRange::with_length(start, PAGE));
         let withheld = map

@@ -152,7 +152,7 @@ extern "sysv64" fn boot_on_own_stack() -> ! {
     give_heap(&mut boot);
     let tsc_stable = start_cpus(&mut boot);
     hypervisor_core::sync::install_relax(tlb::serve);
-    let inventory = Inventory::take(&boot.information.map, &boot.free);
+    let inventory = Inventory::take(&boot.information.map, &boot.free, &mut boot.tables);
     let hypervisor = policy::install(make_hypervisor(&boot, &inventory, tsc_stable));
     let (used, total) = heap::usage();
     log::info!(

@@ -10,7 +10,7 @@ unsafe extern "C" {
 
 /// Declares that a fault at local label `$from` goes on at local label `$to`.
 macro_rules! fixup {
-    ($from:literal, $to:literal) => {
+    ($from:expr, $to:expr) => {
         concat!(
             ".pushsection .fixups, \"a\"\n",
             ".long ",

@@ -8,6 +8,55 @@ use crate::cpu::features;
 use crate::mem::fixup::fixup;
 use core::arch::asm;
 use hypervisor_core::machine::GuestFault;
+use zerocopy::IntoBytes;
+
+/// Loads words of a guest into the first elements of an array; true if that faults. What is then missing, [`copy_in`] finds.
+macro_rules! load_words {
+    ($words:expr, $from:expr, $($word:ident $offset:literal $label:literal),*) => {{
+        let faulted: u32;
+        $(let $word: u64;)*
+        // SAFETY: reads; a fault goes on at label 4, which is out of the way.
+        unsafe {
+            asm!(
+                "xor {faulted:e}, {faulted:e}",
+                $(concat!($label, ": mov {", stringify!($word), "}, [{from} + ", $offset, "]"),)*
+                "5:",
+                ".pushsection .text.faults, \"ax\"",
+                "4: mov {faulted:e}, 1",
+                "jmp 5b",
+                ".popsection",
+                $(fixup!(concat!($label, "b"), "4b"),)*
+                from = in(reg) $from,
+                faulted = out(reg) faulted,
+                $($word = out(reg) $word,)*
+                options(nostack, readonly),
+            );
+        }
+        for (to, word) in $words.iter_mut().zip([$($word),*]) {
+            *to = word;
+        }
+        faulted != 0
+    }};
+}
+
+/// Stores words to a guest's memory; true if that faults. What is then missing, [`copy_out`] finds.
+macro_rules! store_words {
+    ($to:expr, $($word:ident $offset:literal $label:literal),*) => {'stored: {
+        // SAFETY: the caller of `Machine::copy_out_words` has checked that the target is in the guest's part of the address
+        // space, where nothing of ours lies; a fault there goes on at the label.
+        unsafe {
+            asm!(
+                $(concat!($label, ": mov [{to} + ", $offset, "], {", stringify!($word), "}"),)*
+                $(fixup!(concat!($label, "b"), "{faulted}"),)*
+                to = in(reg) $to,
+                $($word = in(reg) $word,)*
+                faulted = label { break 'stored true },
+                options(nostack),
+            );
+        }
+        false
+    }};
+}
 
 /// Reads guest memory.
 pub(crate) fn copy_in(from: u64, to: &mut [u8]) -> Result<(), GuestFault> {
@@ -22,6 +71,48 @@ pub(crate) fn copy_out(to: u64, from: &[u8]) -> Result<(), GuestFault> {
     // where nothing of ours lies; faults there are fixed up.
     let missed = unsafe { copy(to as *mut u8, from.as_ptr(), from.len()) };
     outcome(to, from.len(), missed)
+}
+
+/// Reads a few words, by a move each where the interface has structures of so many. The words that are read go on as they
+/// are, so they never lie in memory of ours.
+#[inline(always)]
+pub(crate) fn copy_in_words<const N: usize>(from: u64) -> Result<[u64; N], GuestFault> {
+    let mut words = [0; N];
+    let smap = lift_smap();
+    let faulted = match N {
+        9 => {
+            load_words!(&mut words, from, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26", h 56 "27", i 64 "28")
+        }
+        8 => {
+            load_words!(&mut words, from, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26", h 56 "27")
+        }
+        _ => true,
+    };
+    restore_smap(smap);
+    if faulted {
+        copy_in(from, words.as_mut_bytes())?;
+    }
+    Ok(words)
+}
+
+/// Writes a few words, by a move each where frames for guests have so many.
+#[inline(always)]
+pub(crate) fn copy_out_words<const N: usize>(to: u64, words: [u64; N]) -> Result<(), GuestFault> {
+    let smap = lift_smap();
+    let faulted = match *words.as_slice() {
+        [a, b, c, d, e, f, g] => {
+            store_words!(to, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26")
+        }
+        [a, b, c, d, e, f, g, h] => {
+            store_words!(to, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26", h 56 "27")
+        }
+        _ => true,
+    };
+    restore_smap(smap);
+    if faulted {
+        copy_out(to, words.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn outcome(start: u64, length: usize, missed: usize) -> Result<(), GuestFault> {
@@ -41,11 +132,7 @@ fn outcome(start: u64, length: usize, missed: usize) -> Result<(), GuestFault> {
 /// Whatever of the two ranges is not guest memory must be mapped, and ours to read or write.
 #[inline(always)]
 unsafe fn copy(target: *mut u8, source: *const u8, length: usize) -> usize {
-    let smap = features::smap();
-    if smap {
-        // SAFETY: the CPU has SMAP; AC is cleared below.
-        unsafe { asm!("stac", options(nomem, nostack)) };
-    }
+    let smap = lift_smap();
     let missed = match length {
         // SAFETY: the caller's promise.
         4 => unsafe { copy_half(target, source) },
@@ -54,11 +141,28 @@ unsafe fn copy(target: *mut u8, source: *const u8, length: usize) -> usize {
         // SAFETY: as above.
         _ => unsafe { copy_any(target, source, length) },
     };
+    restore_smap(smap);
+    missed
+}
+
+/// Lifts SMAP, if the CPU has it; true then.
+#[inline(always)]
+fn lift_smap() -> bool {
+    let smap = features::smap();
     if smap {
-        // SAFETY: as above.
+        // SAFETY: the CPU has SMAP; `restore_smap` follows at once.
+        unsafe { asm!("stac", options(nomem, nostack)) };
+    }
+    smap
+}
+
+/// Ends what `lift_smap` began.
+#[inline(always)]
+fn restore_smap(smap: bool) {
+    if smap {
+        // SAFETY: the CPU has SMAP.
         unsafe { asm!("clac", options(nomem, nostack)) };
     }
-    missed
 }
 
 macro_rules! copy_by_one_move {

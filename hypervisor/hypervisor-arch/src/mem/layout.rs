@@ -6,6 +6,7 @@
 //! | 258 | device registers, uncached |
 //! | 261 | the image, at its link address |
 //! | 262.. | direct map of all RAM |
+//! | 267.. | the pool alone, at the same distances |
 //!
 //! The same entries stand in every root, a guest's or ours, and never change after boot, so nothing here needs more
 //! than a local flush. The size of a CPU's area is a power of two: the area of the running CPU follows from RSP.
@@ -23,8 +24,12 @@ pub(crate) const DEVICES: u64 = 0xffff_8100_0000_0000;
 pub(crate) const IMAGE: u64 = 0xffff_82d0_4000_0000;
 /// Address of physical 0 in the direct map (slot 262).
 pub(crate) const DIRECT_MAP: u64 = 0xffff_8300_0000_0000;
-/// Bytes of address space of the direct map: slots 262 to 271.
-pub(crate) const DIRECT_MAP_SIZE: u64 = 10 << 39;
+/// Address of physical 0 in the map of the pool (slot 267), which has nothing else.
+pub(crate) const POOL_MAP: u64 = DIRECT_MAP + DIRECT_MAP_SIZE;
+/// Bytes of address space of the direct map, and of the map of the pool: 5 slots each.
+pub(crate) const DIRECT_MAP_SIZE: u64 = 5 << L4_SHIFT;
+/// log2 of the bytes of an L4 slot.
+pub(crate) const L4_SHIFT: u32 = 39;
 
 /// The first of the hypervisor's private L4 slots.
 pub(crate) const FIRST_SLOT: usize = 257;

@@ -5,7 +5,8 @@
 //! executable, in the direct map too. After boot only the descriptor windows and device mappings change.
 
 use crate::boot::memory_map::{FreeMemory, MemoryMap, PhysRange};
-use crate::mem::layout::{self, FIRST_SLOT, LARGE_PAGE, PAGE, SLOTS};
+use crate::mem::layout::{self, FIRST_SLOT, L4_SHIFT, LARGE_PAGE, PAGE, SLOTS};
+use alloc::boxed::Box;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -47,6 +48,11 @@ impl Rights {
 /// The entry that maps the frame at `physical`.
 pub(crate) fn entry(physical: u64, rights: Rights) -> u64 {
     physical | rights.flags().bits()
+}
+
+/// The entry that maps the large page at `physical`, for reading and writing.
+fn large_entry(physical: u64) -> u64 {
+    entry(physical, Rights::Write) | Flags::HUGE_PAGE.bits()
 }
 
 unsafe extern "C" {
@@ -113,12 +119,36 @@ impl OwnTables {
                     tables.map_direct_around_image(free, at);
                 } else {
                     let slot = tables.slot(free, layout::direct(at), 2);
-                    store(slot, entry(at, Rights::Write) | Flags::HUGE_PAGE.bits());
+                    store(slot, large_entry(at));
                 }
                 at += LARGE_PAGE;
             }
+            for slot in range.start >> L4_SHIFT..=(range.end - 1) >> L4_SHIFT {
+                if slot << L4_SHIFT < layout::DIRECT_MAP_SIZE {
+                    tables.slot(free, layout::POOL_MAP + (slot << L4_SHIFT), 3);
+                }
+            }
         }
         tables
+    }
+
+    /// Maps the pool at [`layout::POOL_MAP`], by tables from the heap; the L4 entries are there already.
+    pub(crate) fn map_pool(&mut self, ranges: &[PhysRange]) {
+        for range in ranges {
+            let end = range.end.min(layout::DIRECT_MAP_SIZE);
+            let mut at = range.start;
+            while at < end {
+                let is_large = at.is_multiple_of(LARGE_PAGE) && end - at >= LARGE_PAGE;
+                let (level, value, length) = if is_large {
+                    (2, large_entry(at), LARGE_PAGE)
+                } else {
+                    (1, entry(at, Rights::Write), PAGE)
+                };
+                let slot = self.slot_with(&mut table_of_heap, layout::POOL_MAP + at, level);
+                store(slot, value);
+                at += length;
+            }
+        }
     }
 
     /// A root with the hypervisor's entries of another and nothing else.
@@ -186,13 +216,23 @@ impl OwnTables {
         core::array::from_fn(|index| load(table_entry(self.root, (FIRST_SLOT + index) as u64)))
     }
 
-    /// The entry of the table of this level (1 or 2) that maps `address`; missing tables above it are made.
+    /// The entry of the table of this level that maps `address`; missing tables above it are made.
     fn slot(&mut self, free: &mut FreeMemory, address: u64, level: u32) -> NonNull<AtomicU64> {
+        self.slot_with(&mut || new_table(free), address, level)
+    }
+
+    /// As [`Self::slot`]; `new_table` gives empty tables.
+    fn slot_with(
+        &mut self,
+        new_table: &mut dyn FnMut() -> u64,
+        address: u64,
+        level: u32,
+    ) -> NonNull<AtomicU64> {
         let mut table = self.root;
         for above in (level + 1..=4).rev() {
             let slot = table_entry(table, index(address, above));
             if load(slot) == 0 {
-                let lower = new_table(free);
+                let lower = new_table();
                 let mut flags = Flags::PRESENT | Flags::WRITABLE | Flags::ACCESSED;
                 flags.set(Flags::USER_ACCESSIBLE, address < layout::CPU_AREAS);
                 store(slot, lower | flags.bits());
@@ -251,6 +291,14 @@ fn store(slot: NonNull<AtomicU64>, value: u64) {
 
 fn new_table(free: &mut FreeMemory) -> u64 {
     zeroed(free, PAGE).start
+}
+
+/// An empty table from the heap, for ever.
+fn table_of_heap() -> u64 {
+    #[repr(align(4096))]
+    struct Table([u64; 512]);
+    let table = Box::leak(Box::new(Table([0; 512])));
+    table.0.as_ptr().addr() as u64 - layout::DIRECT_MAP
 }
 
 /// Takes zeroed memory of the hypervisor's own.

@@ -1,56 +1,20 @@
 //! The pool: all frames that guests and policy may touch, split off once at the end of boot.
 //!
-//! They are reached through the direct map, by atomic accesses and by copies that the compiler cannot see into, since
-//! guests write at any time. Whatever the policy asks for, a frame outside the pool is never touched.
+//! They are reached through a map that has nothing but them, by atomic accesses and by copies that the compiler cannot see
+//! into, since guests write at any time. Whatever the policy asks for, a frame outside the pool is never touched: nothing is
+//! mapped there, and the CPU's own page tables see it, at no cost.
 
-use crate::boot::memory_map::PhysRange;
-use crate::mem::layout::{PAGE, direct};
+use crate::mem::layout::{DIRECT_MAP_SIZE, PAGE, POOL_MAP};
 use core::arch::asm;
-use core::sync::atomic::{
-    AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
-use hypervisor_core::ids::Mfn;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
+use hypervisor_core::ids::{Mfn, Place};
 use hypervisor_core::machine::Words;
 
 /// Most ranges of the pool.
 pub(crate) const MAX_RANGES: usize = 32;
 
-/// The pool: bit n of these words is frame n, so that one look tells, wherever the frame lies.
-static WORDS: AtomicPtr<u64> = AtomicPtr::new(core::ptr::null_mut());
-/// How many words there are; set last.
-static LENGTH: AtomicUsize = AtomicUsize::new(0);
-
-#[inline(always)]
-fn has(frame: Mfn) -> bool {
-    let index = (frame.get() / 64) as usize;
-    if index >= LENGTH.load(Ordering::Acquire) {
-        return false;
-    }
-    // SAFETY: `split_off` has set the pointer to so many words.
-    let word = unsafe { WORDS.load(Ordering::Relaxed).add(index) };
-    // SAFETY: as above; nobody changes them any more.
-    let word = unsafe { *word };
-    word >> (frame.get() % 64) & 1 != 0
-}
-
-/// Makes these ranges, of whole frames, the pool. The boot modules are among them: they are read as slices until the policy
-/// is told of their frames, and never after.
-pub(crate) fn split_off(ranges: &[PhysRange]) {
-    assert!(
-        LENGTH.load(Ordering::Acquire) == 0,
-        "the pool is split off once"
-    );
-    let frames = |range: &PhysRange| range.start / PAGE..range.end / PAGE;
-    let end = ranges.iter().map(|range| frames(range).end).max();
-    let mut words = alloc::vec![0; end.unwrap_or(0).div_ceil(64) as usize];
-    for frame in ranges.iter().flat_map(frames) {
-        words[(frame / 64) as usize] |= 1 << (frame % 64);
-    }
-    let words = words.leak();
-    WORDS.store(words.as_mut_ptr(), Ordering::Relaxed);
-    // Release: who sees the length sees the words.
-    LENGTH.store(words.len(), Ordering::Release);
-}
+/// Frames that the map of the pool has room for.
+const FRAMES: u64 = DIRECT_MAP_SIZE / PAGE;
 
 /// Address of `length` bytes at `offset` of a frame.
 #[inline(always)]
@@ -59,10 +23,10 @@ fn bytes(frame: Mfn, offset: usize, length: usize) -> *mut u8 {
     let fits = offset
         .checked_add(length as u64)
         .is_some_and(|end| end <= PAGE);
-    if !fits || !has(frame) {
+    if !fits || frame.get() >= FRAMES {
         outside(frame);
     }
-    (direct(frame.address()) + offset) as *mut u8
+    (POOL_MAP + frame.address() + offset) as *mut u8
 }
 
 #[cold]
@@ -85,15 +49,14 @@ macro_rules! atomics {
         #[inline(always)]
         pub(crate) fn $name(frame: Mfn, offset: usize) -> &'static $atomic {
             let word = word::<$integer>(frame, offset);
-            // SAFETY: checked to be aligned, inside a frame of the pool, which the direct map has for ever; no reference
-            // but to atomics is ever made into the pool.
+            // SAFETY: aligned and inside a frame, as checked, in the map of the pool. That has a frame for ever, or never: then
+            // the access faults, which ends the hypervisor. No reference but to atomics is ever made into the pool.
             unsafe { <$atomic>::from_ptr(word) }
         }
     )*};
 }
 
 atomics! {
-    atomic_u8: AtomicU8, u8;
     atomic_u16: AtomicU16, u16;
     atomic_u32: AtomicU32, u32;
     atomic_u64: AtomicU64, u64;
@@ -103,15 +66,37 @@ atomics! {
 #[inline(always)]
 pub(crate) fn words(frame: Mfn) -> &'static Words {
     let words = bytes(frame, 0, PAGE as usize).cast::<Words>();
-    // SAFETY: a whole frame of the pool, aligned, which the direct map has for ever; no reference but to atomics is ever
-    // made into the pool.
+    // SAFETY: a whole frame in the map of the pool, aligned; see `atomics`.
     unsafe { &*words }
+}
+
+/// The byte at a place.
+#[inline(always)]
+pub(crate) fn byte(at: Place) -> &'static AtomicU8 {
+    // SAFETY: in the map of the pool, as checked, and see `atomics`.
+    unsafe { AtomicU8::from_ptr(address(at)) }
+}
+
+/// The two bytes at a place.
+#[inline(always)]
+pub(crate) fn pair(at: Place) -> &'static AtomicU16 {
+    assert!(at.address().is_multiple_of(2), "not aligned");
+    // SAFETY: as for `byte`, and checked to be aligned.
+    unsafe { AtomicU16::from_ptr(address(at).cast()) }
+}
+
+#[inline(always)]
+fn address(at: Place) -> *mut u8 {
+    if at.address() >= DIRECT_MAP_SIZE {
+        outside(at.frame());
+    }
+    (POOL_MAP + at.address()) as *mut u8
 }
 
 /// Copies bytes out of a frame.
 pub(crate) fn read(frame: Mfn, offset: usize, to: &mut [u8]) {
     let source = bytes(frame, offset, to.len());
-    // SAFETY: the source is checked to be in the pool, the target is a slice of ours; they do not overlap.
+    // SAFETY: the source is in the map of the pool, or faults; the target is a slice of ours; they do not overlap.
     unsafe { copy(to.as_mut_ptr(), source, to.len()) };
 }
 
@@ -125,14 +110,14 @@ pub(crate) fn write(frame: Mfn, offset: usize, from: &[u8]) {
 /// Copies a whole frame.
 pub(crate) fn copy_frame(from: Mfn, to: Mfn) {
     let length = PAGE as usize;
-    // SAFETY: both are checked to be in the pool; a frame copied onto itself stays what it is.
+    // SAFETY: both are in the map of the pool, or fault; a frame copied onto itself stays what it is.
     unsafe { copy(bytes(to, 0, length), bytes(from, 0, length), length) };
 }
 
 /// Fills a frame with zeros.
 pub(crate) fn scrub(frame: Mfn) {
     let target = bytes(frame, 0, PAGE as usize);
-    // SAFETY: a whole frame of the pool, aligned; the flags are as the ABI has them, so it counts upwards.
+    // SAFETY: a whole frame in the map of the pool, aligned, or a fault; the flags are as the ABI has them, so it counts upwards.
     unsafe {
         asm!(
             "rep stosq",
@@ -147,7 +132,7 @@ pub(crate) fn scrub(frame: Mfn) {
 /// Copies as `memcpy` does, out of the compiler's sight.
 ///
 /// # Safety
-/// Both ranges must be mapped, and the target may be written.
+/// Both ranges must be mapped or in the map of the pool, and the target may be written.
 unsafe fn copy(target: *mut u8, source: *const u8, length: usize) {
     // SAFETY: the caller's promise.
     unsafe {

@@ -15,7 +15,7 @@ use crate::frame::AllocError;
 use crate::grant::GrantTable;
 use crate::heap;
 use crate::hypervisor::Hypervisor;
-use crate::ids::{Frames, Mfn, VcpuId};
+use crate::ids::{Frames, Mfn, Place, VcpuId};
 use crate::machine::Machine;
 use crate::paging::Teardown;
 use crate::sched::Share;
@@ -101,11 +101,8 @@ fn errno(error: AllocError) -> Errno {
 /// All 32 places in `shared_info` begin with events masked.
 fn mask_events<M: Machine>(hv: &Hypervisor<M>, shared_info: Mfn) {
     for index in 0..legacy_vcpus() {
-        hv.machine().store_u8(
-            shared_info,
-            index.saturating_mul(INFO).saturating_add(MASK),
-            1,
-        );
+        let mask = index.saturating_mul(INFO).saturating_add(MASK);
+        hv.machine().store_u8(Place::new(shared_info, mask), 1);
     }
 }
 

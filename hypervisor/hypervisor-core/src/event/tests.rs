@@ -15,7 +15,7 @@ use crate::domain::DomId;
 use crate::domain::create::{self, Request};
 use crate::effects::Effects;
 use crate::fake::bench::{Bench, DATA};
-use crate::ids::{CpuSet, Frames, VcpuId};
+use crate::ids::{CpuSet, Frames, Place, VcpuId};
 use crate::machine::DeviceLine;
 use crate::sched::Share;
 use crate::sync::Held;
@@ -124,7 +124,7 @@ fn upcall(bench: &Bench, domain: &Domain, vcpu: usize) -> (u8, u64) {
     let info = domain.vcpus()[vcpu].info().unwrap();
     let machine = bench.hv.machine();
     (
-        machine.swap_u8(info.frame(), info.offset(), 0),
+        machine.swap_u8(Place::new(info.frame(), info.offset()), 0),
         machine.fetch_and_u64(info.frame(), info.offset() + 8, 0),
     )
 }

@@ -328,7 +328,7 @@ impl Bench {
     #[must_use]
     pub fn root(&mut self) -> u64 {
         let caller = self.caller();
-        let root = caller.vcpu.memory.kernel_root(caller.hv.frames());
+        let root = caller.vcpu.memory.kernel_root();
         root.expect("it runs").get()
     }
 

@@ -1,6 +1,6 @@
 //! The `Machine` of the fake.
 
-use crate::ids::{CpuSet, Mfn, Nanos, PhysCpu};
+use crate::ids::{CpuSet, Mfn, Nanos, PhysCpu, Place};
 use crate::machine::{
     ClockScale, DeviceLine, Flush, GuestBase, GuestFault, Machine, PciAddress, PciWidth,
     PowerAction, RootFlush, Words,
@@ -156,16 +156,17 @@ impl Machine for FakeMachine {
         if now == old { Ok(old) } else { Err(now) }
     }
 
-    fn swap_u8(&self, frame: Mfn, offset: usize, value: u8) -> u8 {
-        let [before] = self.change(frame, offset, |_| [value]);
+    fn swap_u8(&self, at: Place, value: u8) -> u8 {
+        let [before] = self.change(at.frame(), at.offset(), |_| [value]);
         before
     }
 
-    fn load_u8(&self, frame: Mfn, offset: usize) -> u8 {
-        u8::from_le_bytes(self.load(frame, offset))
+    fn load_u8(&self, at: Place) -> u8 {
+        u8::from_le_bytes(self.load(at.frame(), at.offset()))
     }
 
-    fn load_u16(&self, frame: Mfn, offset: usize) -> u16 {
+    fn load_u16(&self, at: Place) -> u16 {
+        let (frame, offset) = (at.frame(), at.offset());
         let rewritten = self.orders.lock().expect("not poisoned").rewritten;
         if let Some((.., value)) = rewritten.filter(|&(f, o, _)| (f, o) == (frame, offset)) {
             self.store_u16(frame, offset, value);
@@ -181,8 +182,8 @@ impl Machine for FakeMachine {
         u64::from_le_bytes(self.load(frame, offset))
     }
 
-    fn store_u8(&self, frame: Mfn, offset: usize, value: u8) {
-        self.store(frame, offset, value.to_le_bytes());
+    fn store_u8(&self, at: Place, value: u8) {
+        self.store(at.frame(), at.offset(), value.to_le_bytes());
     }
 
     fn store_u16(&self, frame: Mfn, offset: usize, value: u16) {

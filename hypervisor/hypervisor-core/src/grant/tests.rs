@@ -18,7 +18,7 @@ use super::{GrantCall, GrantTable, World, copy, map};
 use crate::domain::account::DomainMemory;
 use crate::fake::FakeMachine;
 use crate::frame::{FrameRange, FrameTable, FrameType, Layout, Ram};
-use crate::ids::{Frames, Mfn};
+use crate::ids::{Frames, Mfn, Place};
 use crate::machine::Machine;
 use crate::paging::VcpuMemory;
 use crate::sync::Held;
@@ -148,7 +148,7 @@ impl Bench {
 
     fn flags(&self, granter: &Domain, reference: usize) -> u16 {
         let table = granter.grants.frame(0, &mut Held::enter()).unwrap();
-        self.machine.load_u16(table, reference * 8)
+        self.machine.load_u16(Place::new(table, reference * 8))
     }
 
     fn map(&self, world: &Pair, reference: u32, flags: u32) -> MapGrantRef {

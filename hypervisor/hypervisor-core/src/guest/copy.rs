@@ -57,13 +57,7 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     /// [`NoAccess`]; `to` holds anything then.
     pub fn copy_in(self, from: u64, to: &mut [u8]) -> Result<(), NoAccess> {
         check(from, to.len())?;
-        match self.ram.machine.copy_in(from, to) {
-            Ok(()) => Ok(()),
-            Err(fault) if self.permits(fault.address, Access::Read) => {
-                self.ram.machine.copy_in(from, to).map_err(no_access)
-            }
-            Err(fault) => Err(no_access(fault)),
-        }
+        self.with_retry(Access::Read, || self.ram.machine.copy_in(from, to))
     }
 
     /// Writes `from` to guest memory.
@@ -72,11 +66,39 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     /// [`NoAccess`]; what lies before the address in it has been written.
     pub fn copy_out(self, to: u64, from: &[u8]) -> Result<(), NoAccess> {
         check(to, from.len())?;
-        match self.ram.machine.copy_out(to, from) {
-            Ok(()) => Ok(()),
-            Err(fault) if self.permits(fault.address, Access::Write) => {
-                self.ram.machine.copy_out(to, from).map_err(no_access)
-            }
+        self.with_retry(Access::Write, || self.ram.machine.copy_out(to, from))
+    }
+
+    /// Reads a few words.
+    ///
+    /// # Errors
+    /// [`NoAccess`].
+    #[inline(always)]
+    pub fn copy_in_words<const N: usize>(self, from: u64) -> Result<[u64; N], NoAccess> {
+        check(from, size_of::<[u64; N]>())?;
+        self.with_retry(Access::Read, || self.ram.machine.copy_in_words(from))
+    }
+
+    /// Writes a few words.
+    ///
+    /// # Errors
+    /// As for [`Self::copy_out`].
+    #[inline(always)]
+    pub fn copy_out_words<const N: usize>(self, to: u64, words: [u64; N]) -> Result<(), NoAccess> {
+        check(to, size_of::<[u64; N]>())?;
+        self.with_retry(Access::Write, || self.ram.machine.copy_out_words(to, words))
+    }
+
+    /// Copies, and once more where the tables permit what has failed.
+    #[inline(always)]
+    fn with_retry<T>(
+        self,
+        access: Access,
+        mut copy: impl FnMut() -> Result<T, GuestFault>,
+    ) -> Result<T, NoAccess> {
+        match copy() {
+            Ok(copied) => Ok(copied),
+            Err(fault) if self.permits(fault.address, access) => copy().map_err(no_access),
             Err(fault) => Err(no_access(fault)),
         }
     }
@@ -114,7 +136,7 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     /// Whether the tables let a guest kernel do this.
     #[cold]
     fn permits(self, address: u64, access: Access) -> bool {
-        let Some(mut table) = self.vcpu.kernel_root(self.ram.frames) else {
+        let Some(mut table) = self.vcpu.kernel_root() else {
             return false;
         };
         if !layout::is_guest(address) {
@@ -139,6 +161,7 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     }
 }
 
+#[inline]
 fn check(address: u64, length: usize) -> Result<(), NoAccess> {
     let length = u64::try_from(length).unwrap_or(u64::MAX);
     if layout::is_guest_range(address, length) {

@@ -26,10 +26,7 @@ impl<M: Machine> Tables<'_, M> {
     /// # Errors
     /// [`PagingError`]: the old root stays.
     pub fn new_kernel_root(&self, vcpu: &VcpuMemory, number: u64) -> Result<Step<()>, PagingError> {
-        if let Some(root) = vcpu
-            .kernel_root(self.ram.frames)
-            .filter(|root| root.get() == number)
-        {
+        if let Some(root) = vcpu.kernel_root().filter(|root| root.get() == number) {
             self.ram.load_root(root, RootFlush::All);
             return Ok(Step::Done(()));
         }
@@ -52,7 +49,7 @@ impl<M: Machine> Tables<'_, M> {
     /// # Errors
     /// [`PagingError`]: the old root stays.
     pub fn new_user_root(&self, vcpu: &VcpuMemory, number: u64) -> Result<Step<()>, PagingError> {
-        let old = vcpu.user_root(self.ram.frames);
+        let old = vcpu.user_root();
         if old.map_or(0, Mfn::get) == number {
             return Ok(Step::Done(()));
         }
@@ -153,7 +150,7 @@ pub fn enter<M: Machine>(
     mode: Mode,
     previous: Option<&DomainMemory>,
 ) -> Result<(), NoRoot> {
-    let root = root_of(ram, vcpu, mode)?;
+    let root = root_of(vcpu, mode)?;
     let cpu = ram.machine.cpu_id();
     if let Some(account) = domain.account(ram.frames) {
         account.set_dirty(cpu);
@@ -174,19 +171,28 @@ pub fn leave<M: Machine>(ram: Ram<'_, M>, previous: &DomainMemory) {
     }
 }
 
-/// Loads the root of the other mode of the vCPU that runs here. Pages of guest user mode are global and stay.
+/// Loads the root of the other mode of the vCPU that runs here. Pages of guest user mode are global and stay. Equal roots need
+/// no load: nothing is hidden from user mode that a flush would hide.
 ///
 /// # Errors
 /// [`NoRoot`]: nothing was loaded.
-pub fn toggle<M: Machine>(ram: Ram<'_, M>, vcpu: &VcpuMemory, to: Mode) -> Result<(), NoRoot> {
-    ram.load_root(root_of(ram, vcpu, to)?, RootFlush::NonGlobal);
+#[inline(always)]
+pub fn toggle<M: Machine>(machine: &M, vcpu: &VcpuMemory, to: Mode) -> Result<(), NoRoot> {
+    let root = root_of(vcpu, to)?;
+    let other = match to {
+        Mode::Kernel => vcpu.user_root(),
+        Mode::User => vcpu.kernel_root(),
+    };
+    if other != Some(root) {
+        machine.load_root(root, RootFlush::NonGlobal);
+    }
     Ok(())
 }
 
-fn root_of<M: Machine>(ram: Ram<'_, M>, vcpu: &VcpuMemory, mode: Mode) -> Result<Mfn, NoRoot> {
+fn root_of(vcpu: &VcpuMemory, mode: Mode) -> Result<Mfn, NoRoot> {
     match mode {
-        Mode::Kernel => vcpu.kernel_root(ram.frames),
-        Mode::User => vcpu.user_root(ram.frames),
+        Mode::Kernel => vcpu.kernel_root(),
+        Mode::User => vcpu.user_root(),
     }
     .ok_or(NoRoot)
 }

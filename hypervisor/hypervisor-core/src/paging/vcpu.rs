@@ -27,6 +27,15 @@ impl FrameSlot {
         }
     }
 
+    /// The frame, of a slot that stands for a reference: it is a frame's number then, and needs no look-up.
+    #[inline]
+    fn held(&self) -> Option<Mfn> {
+        match self.number() {
+            0 => None,
+            number => Some(Mfn::new(number)),
+        }
+    }
+
     /// The frame's number as it stands there, 0 for none.
     #[inline]
     pub(super) fn number(&self) -> u64 {
@@ -142,26 +151,16 @@ impl VcpuMemory {
 
     /// The root of guest kernel mode.
     #[must_use]
-    pub fn kernel_root(&self, frames: &FrameTable) -> Option<Mfn> {
-        self.kernel_root.get(frames)
+    #[inline]
+    pub fn kernel_root(&self) -> Option<Mfn> {
+        self.kernel_root.held()
     }
 
     /// The root of guest user mode.
     #[must_use]
-    pub fn user_root(&self, frames: &FrameTable) -> Option<Mfn> {
-        self.user_root.get(frames)
-    }
-
-    /// Whether there is a root of guest user mode.
-    #[must_use]
-    pub fn has_user_root(&self) -> bool {
-        self.user_root.number() != 0
-    }
-
-    /// Whether one root serves both modes.
-    #[must_use]
-    pub fn has_one_root(&self) -> bool {
-        self.kernel_root.number() == self.user_root.number()
+    #[inline]
+    pub fn user_root(&self) -> Option<Mfn> {
+        self.user_root.held()
     }
 
     /// Entries of the guest's GDT: 0..=7168. What reads descriptors checks it first (XSA-298).

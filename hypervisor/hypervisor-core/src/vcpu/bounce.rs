@@ -6,11 +6,6 @@
 use super::context::{Registers, rflags, selector};
 use super::state::{Mode, Segments, VcpuState};
 
-/// The words of the longest frame, the failsafe callback's.
-const WORDS: usize = 11;
-const HYPERVISOR_START: u64 = 0xffff_8000_0000_0000;
-const HYPERVISOR_END: u64 = 0xffff_8800_0000_0000;
-
 /// Where a handler is entered and what entry does to the event mask and the flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -22,32 +17,21 @@ pub struct Target {
     pub clears_direction: bool,
 }
 
-/// What stands between R11 and RIP in the frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extra {
-    /// Nothing.
-    None,
-    /// An error code.
-    Error(u32),
-    /// DS, ES, FS, GS as wanted: the failsafe frame.
-    Segments,
+/// What the frame of an interruption without error code holds, lowest address first: RCX, R11, RIP, CS, RFLAGS, RSP, SS.
+pub type Words = [u64; 7];
+
+/// Adds an error code to the words of a frame.
+#[must_use]
+pub fn with_error([rcx, r11, rip, cs, flags, rsp, ss]: Words, error: u32) -> [u64; 8] {
+    [rcx, r11, error.into(), rip, cs, flags, rsp, ss]
 }
 
-/// A frame to be stored at `address`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Frame {
-    /// RSP at entry.
-    pub address: u64,
-    words: [u64; WORDS],
-    used: usize,
-}
-
-impl Frame {
-    /// The words, lowest address first.
-    #[must_use]
-    pub fn words(&self) -> &[u64] {
-        self.words.get(..self.used).unwrap_or(&[])
-    }
+/// Adds the selectors that a frame of the failsafe callback shows.
+#[must_use]
+pub fn with_segments([rcx, r11, rip, cs, flags, rsp, ss]: Words, wanted: Segments) -> [u64; 11] {
+    let Segments { ds, es, fs, gs, .. } = wanted;
+    let [ds, es, fs, gs] = [ds, es, fs, gs].map(u64::from);
+    [rcx, r11, ds, es, fs, gs, rip, cs, flags, rsp, ss]
 }
 
 /// The guest's situation as a frame shows it.
@@ -61,67 +45,60 @@ pub struct View {
     pub from: Mode,
 }
 
-/// Composes the frame for the interrupted `state`, on the stack of the interrupted mode's kernel.
-///
-/// False: the stack lies in the hypervisor's range, or so close above that the frame would reach in.
+/// The words of the frame for the interrupted `state`.
 #[must_use]
-#[inline]
-pub fn compose(frame: &mut Frame, state: &VcpuState, view: View, extra: Extra) -> bool {
-    let registers = &state.registers;
-    let (top, cs) = match view.from {
-        Mode::User => (state.kernel_sp, registers.cs & 0xffff),
-        Mode::Kernel => (registers.rsp, registers.cs & 0xffff & !selector::RPL),
-    };
+#[inline(always)]
+pub fn compose(state: &VcpuState, view: View) -> Words {
     let Registers {
         rcx,
         r11,
         rip,
+        cs,
         rflags,
         rsp,
         ss,
         ..
-    } = *registers;
-    let cs = cs | u64::from(view.upcall_mask) << 32;
-    let (flags, ss) = (shown_flags(rflags, state.iopl, view), ss & 0xffff);
-    let size: u64;
-    match extra {
-        Extra::None => {
-            frame.words = [rcx, r11, rip, cs, flags, rsp, ss, 0, 0, 0, 0];
-            (frame.used, size) = (7, 7 * 8);
-        }
-        Extra::Error(code) => {
-            frame.words = [rcx, r11, code.into(), rip, cs, flags, rsp, ss, 0, 0, 0];
-            (frame.used, size) = (8, 8 * 8);
-        }
-        Extra::Segments => {
-            let Segments { ds, es, fs, gs, .. } = state.segments;
-            let [ds, es, fs, gs] = [ds, es, fs, gs].map(u64::from);
-            frame.words = [rcx, r11, ds, es, fs, gs, rip, cs, flags, rsp, ss];
-            (frame.used, size) = (11, 11 * 8);
-        }
-    }
-    let base = top & !0xf;
-    frame.address = base.wrapping_sub(size);
-    base <= HYPERVISOR_START || base >= HYPERVISOR_END.wrapping_add(size)
+    } = state.registers;
+    let ring = match view.from {
+        Mode::User => selector::RPL,
+        Mode::Kernel => 0,
+    };
+    let cs = cs & (0xffff & !selector::RPL | ring) | u64::from(view.upcall_mask) << 32;
+    let flags = shown_flags(rflags, state.iopl, view);
+    [rcx, r11, rip, cs, flags, rsp, ss & 0xffff]
+}
+
+/// Where a frame of so many words begins: on the stack of the interrupted mode's kernel. Any address at all.
+#[must_use]
+#[inline(always)]
+pub fn place(state: &VcpuState, from: Mode, words: usize) -> u64 {
+    let top = match from {
+        Mode::User => state.kernel_sp,
+        Mode::Kernel => state.registers.rsp,
+    };
+    let size = u64::try_from(words.saturating_mul(8)).unwrap_or(0);
+    (top & !0xf).wrapping_sub(size)
 }
 
 /// Enters the handler: sets RIP, RSP, selectors and flags as the handler finds them.
 ///
 /// RCX and R11 are what SYSRET would leave there, whichever way the exit takes.
-pub fn enter(registers: &mut Registers, frame: &Frame, target: Target) {
+#[inline(always)]
+pub fn enter(registers: &mut Registers, frame: u64, target: Target) {
     let mut flags = registers.rflags & !(rflags::CLEARED_ON_ENTRY | rflags::IOPL);
     if target.clears_direction {
         flags &= !rflags::DF;
     }
     registers.rflags = flags | rflags::IF | rflags::ONE;
     registers.rip = target.address;
-    registers.rsp = frame.address;
+    registers.rsp = frame;
     registers.cs = selector::CODE64;
     registers.ss = selector::DATA;
     registers.rcx = registers.rip;
     registers.r11 = registers.rflags;
 }
 
+#[inline(always)]
 fn shown_flags(rflags: u64, iopl: u8, view: View) -> u64 {
     let mut flags = rflags & 0xffff_ffff & !(rflags::IOPL | rflags::IF);
     if view.upcall_mask == 0 {
@@ -136,11 +113,7 @@ fn shown_flags(rflags: u64, iopl: u8, view: View) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn frame(state: &VcpuState, view: View, extra: Extra) -> Option<Frame> {
-        let mut frame = Frame::default();
-        compose(&mut frame, state, view, extra).then_some(frame)
-    }
+    use crate::paging::layout::is_guest_range;
 
     fn interrupted() -> VcpuState {
         let mut state = VcpuState::new();
@@ -161,10 +134,11 @@ mod tests {
 
     #[test]
     fn a_frame_from_kernel_mode_is_on_the_current_stack_without_privilege_bits() {
-        let frame = frame(&interrupted(), KERNEL, Extra::None).unwrap();
-        assert_eq!(frame.address, 0xffff_ffff_8000_0ff0 - 0x38);
+        let state = interrupted();
+        let address = place(&state, Mode::Kernel, 7);
+        assert_eq!(address, 0xffff_ffff_8000_0ff0 - 0x38);
         assert_eq!(
-            frame.words(),
+            compose(&state, KERNEL),
             [
                 7,
                 8,
@@ -175,7 +149,7 @@ mod tests {
                 0xe02b
             ]
         );
-        assert_eq!(frame.address % 16, 8);
+        assert_eq!(address % 16, 8);
     }
 
     #[test]
@@ -185,11 +159,12 @@ mod tests {
             shows_iopl: false,
             from: Mode::User,
         };
-        let frame = frame(&interrupted(), view, Extra::Error(0x202)).unwrap();
-        assert_eq!(frame.address, 0xffff_ffff_9000_0000 - 0x40);
-        assert_eq!(frame.words()[2], 0x202);
-        assert_eq!(frame.words()[4], 0xe033 | 2 << 32);
-        assert_eq!(frame.words()[5] & rflags::IF, 0);
+        let state = interrupted();
+        let words = with_error(compose(&state, view), 0x202);
+        assert_eq!(place(&state, Mode::User, 8), 0xffff_ffff_9000_0000 - 0x40);
+        assert_eq!(words[2], 0x202);
+        assert_eq!(words[4], 0xe033 | 2 << 32);
+        assert_eq!(words[5] & rflags::IF, 0);
     }
 
     #[test]
@@ -200,32 +175,24 @@ mod tests {
             shows_iopl: true,
             ..KERNEL
         };
-        assert_eq!(
-            frame(&state, view, Extra::None).unwrap().words()[4] & rflags::IOPL,
-            3 << 12
-        );
-        assert_eq!(
-            frame(&state, KERNEL, Extra::None).unwrap().words()[4] & rflags::IOPL,
-            0
-        );
+        assert_eq!(compose(&state, view)[4] & rflags::IOPL, 3 << 12);
+        assert_eq!(compose(&state, KERNEL)[4] & rflags::IOPL, 0);
     }
 
     #[test]
     fn a_stack_that_would_reach_into_the_hypervisor_is_refused() {
         let mut state = interrupted();
         for (rsp, fits) in [
-            (0xffff_8000_0000_0000_u64, true),
-            (0xffff_8000_0000_0010, false),
+            (0x0000_8000_0000_0000_u64, true),
+            (0x0000_8000_0000_0010, false),
+            (0xffff_8000_0000_0000, false),
             (0xffff_8800_0000_0030, false),
             (0xffff_8800_0000_0040, true),
             (0x0000_7fff_ffff_f000, true),
         ] {
             state.registers.rsp = rsp;
-            assert_eq!(
-                frame(&state, KERNEL, Extra::Error(0)).is_some(),
-                fits,
-                "{rsp:#x}"
-            );
+            let address = place(&state, Mode::Kernel, 8);
+            assert_eq!(is_guest_range(address, 64), fits, "{rsp:#x}");
         }
     }
 
@@ -239,29 +206,28 @@ mod tests {
             gs: 4,
             load_failed: true,
         };
-        let frame = frame(&state, KERNEL, Extra::Segments).unwrap();
-        assert_eq!(frame.words().len(), 11);
-        assert_eq!(frame.words()[2..6], [1, 2, 3, 4]);
-        assert_eq!(frame.words()[6], 0x1234);
+        let words = with_segments(compose(&state, KERNEL), state.segments);
+        assert_eq!(words[2..6], [1, 2, 3, 4]);
+        assert_eq!(words[6], 0x1234);
     }
 
     #[test]
     fn the_handler_starts_with_flat_selectors_and_clean_flags() {
         let mut state = interrupted();
-        let frame = frame(&state, KERNEL, Extra::None).unwrap();
+        let frame = place(&state, Mode::Kernel, 7);
         let target = Target {
             address: 0x4000,
             masks_events: false,
             clears_direction: false,
         };
-        enter(&mut state.registers, &frame, target);
+        enter(&mut state.registers, frame, target);
         let registers = state.registers;
-        assert_eq!((registers.rip, registers.rsp), (0x4000, frame.address));
+        assert_eq!((registers.rip, registers.rsp), (0x4000, frame));
         assert_eq!(registers.rflags, 0x202 | rflags::DF);
         assert_eq!((registers.cs, registers.ss), (0xe033, 0xe02b));
         enter(
             &mut state.registers,
-            &frame,
+            frame,
             Target {
                 clears_direction: true,
                 ..target

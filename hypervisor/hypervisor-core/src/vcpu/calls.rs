@@ -191,13 +191,14 @@ pub(crate) mod nmi {
     }
 
     /// An NMI that came before vCPU 0 had a handler is not lost: its reason stands in `shared_info`.
-    pub(super) fn latch_again<M: Machine>(caller: &Caller<'_, M>) {
+    pub(super) fn latch_again<M: Machine>(caller: &mut Caller<'_, M>) {
         let reason = offset_of!(SharedInfo, nmi_reason);
         let reason = caller
             .machine()
             .load_u64(caller.domain.shared_info(), reason);
         if caller.vcpu.id() == VcpuId::FIRST && reason != 0 {
             caller.vcpu.raise_nmi();
+            caller.effects.pass_loop();
         }
     }
 

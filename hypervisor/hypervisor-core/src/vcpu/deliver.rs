@@ -1,8 +1,6 @@
 //! Entering the guest kernel: exceptions, callbacks, NMI and events, each by a bounce frame (pv-abi 5.3 to 5.7, 5.12).
 
-use zerocopy::IntoBytes;
-
-use super::bounce::{self, Extra, Frame, Target, View};
+use super::bounce::{self, Target, View, Words};
 use super::callback::Callback;
 use super::context::{rflags, selector, vector};
 use super::state::{Mode, TrapGate};
@@ -12,14 +10,15 @@ use crate::domain::crash::CrashReason;
 use crate::entry::ExitPath;
 use crate::machine::Machine;
 
-/// Stores a frame on the kernel's stack and enters the handler.
+/// Stores a frame on the kernel's stack and enters the handler. `complete` makes the frame of the words that all frames have.
 ///
 /// # Errors
 /// The stack takes no frame: the domain cannot go on.
-pub fn bounce<M: Machine>(
+#[inline(always)]
+fn bounce<M: Machine, const N: usize>(
     caller: &mut Caller<'_, M>,
     target: Target,
-    extra: Extra,
+    complete: impl FnOnce(Words) -> [u64; N],
 ) -> Result<(), CrashReason> {
     let from = caller.state.mode;
     caller.to_kernel();
@@ -31,14 +30,12 @@ pub fn bounce<M: Machine>(
         shows_iopl,
         from,
     };
-    let mut frame = Frame::default();
-    if !bounce::compose(&mut frame, caller.state, view, extra) {
-        return Err(CrashReason::BadStack);
-    }
+    let frame = bounce::place(caller.state, from, N);
+    let words = complete(bounce::compose(caller.state, view));
     caller
-        .copy_out_bytes(frame.address, frame.words().as_bytes())
+        .copy_out_words(frame, words)
         .map_err(|_| CrashReason::BadStack)?;
-    bounce::enter(&mut caller.state.registers, &frame, target);
+    bounce::enter(&mut caller.state.registers, frame, target);
     caller.state.exit = ExitPath::Sysret;
     if target.masks_events {
         caller.vcpu.set_upcall_mask(machine, mask | 1);
@@ -46,10 +43,16 @@ pub fn bounce<M: Machine>(
     Ok(())
 }
 
+/// A frame that has no more than all frames.
+const fn plain(words: Words) -> Words {
+    words
+}
+
 /// Delivers an exception or software interrupt through the trap table.
 ///
 /// # Errors
 /// No handler, or a bad stack.
+#[inline]
 pub fn exception<M: Machine>(
     caller: &mut Caller<'_, M>,
     number: u8,
@@ -62,11 +65,12 @@ pub fn exception<M: Machine>(
             error: error.unwrap_or(0),
         });
     }
-    bounce(
-        caller,
-        target_of(gate),
-        error.map_or(Extra::None, Extra::Error),
-    )
+    match error {
+        None => bounce(caller, target_of(gate), plain),
+        Some(error) => bounce(caller, target_of(gate), |words| {
+            bounce::with_error(words, error)
+        }),
+    }
 }
 
 /// Delivers #GP with an error code.
@@ -98,6 +102,7 @@ pub fn page_fault<M: Machine>(
 ///
 /// # Errors
 /// No callback, or a bad stack.
+#[inline(always)]
 pub fn event<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
     let address = caller.state.callbacks.event;
     if address == 0 {
@@ -110,7 +115,7 @@ pub fn event<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> 
             masks_events: true,
             clears_direction: false,
         },
-        Extra::None,
+        plain,
     )
 }
 
@@ -125,7 +130,7 @@ pub fn nmi<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, CrashReason> 
         return Ok(false);
     }
     caller.state.nmi_masked = true;
-    bounce(caller, target_of(gate), Extra::None)?;
+    bounce(caller, target_of(gate), plain)?;
     Ok(true)
 }
 
@@ -138,6 +143,7 @@ pub fn failsafe<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReaso
         address,
         masks_events,
     } = caller.state.callbacks.failsafe;
+    let wanted = caller.state.segments;
     bounce(
         caller,
         Target {
@@ -145,7 +151,7 @@ pub fn failsafe<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReaso
             masks_events,
             clears_direction: false,
         },
-        Extra::Segments,
+        |words| bounce::with_segments(words, wanted),
     )?;
     caller.state.segments.load_failed = false;
     Ok(())
@@ -155,6 +161,7 @@ pub fn failsafe<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReaso
 ///
 /// # Errors
 /// No handler, or a bad stack.
+#[inline(always)]
 pub fn syscall<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
     let callback = caller.state.callbacks.syscall;
     let registers = &mut caller.state.registers;
@@ -197,10 +204,11 @@ pub fn sysenter<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReaso
             masks_events,
             clears_direction: false,
         },
-        Extra::None,
+        plain,
     )
 }
 
+#[inline(always)]
 fn call_back<M: Machine>(
     caller: &mut Caller<'_, M>,
     callback: Callback,
@@ -214,7 +222,7 @@ fn call_back<M: Machine>(
         masks_events: callback.masks_events,
         clears_direction: true,
     };
-    bounce(caller, target, Extra::None)
+    bounce(caller, target, plain)
 }
 
 fn target_of(gate: TrapGate) -> Target {

@@ -1,7 +1,7 @@
 //! The `iret` hypercall: how a guest kernel returns from a bounce frame, to itself or to its user mode (pv-abi 5.8).
 
-use hypercall_abi::GuestPtr;
 use hypercall_abi::trap::{IretContext, VGCF_IN_SYSCALL};
+use zerocopy::transmute;
 
 use super::context::{is_canonical, rflags, selector};
 use super::state::{Mode, VcpuState};
@@ -15,17 +15,20 @@ use crate::machine::Machine;
 ///
 /// # Errors
 /// The frame cannot be read, or there is no user page table to return on: the domain cannot go on.
+#[inline(always)]
 pub fn iret<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
-    let frame = GuestPtr::<IretContext>::new(caller.state.registers.rsp);
-    let context = caller
-        .copy_in(frame)
+    let context: [u64; size_of::<IretContext>() / 8] = caller
+        .copy_in_words(caller.state.registers.rsp)
         .map_err(|_| CrashReason::BadIretFrame)?;
-    if target(&context) == Mode::User && !caller.to_user() {
-        return Err(CrashReason::NoUserRoot);
+    let context: IretContext = transmute!(context);
+    if target(&context) == Mode::User {
+        caller.to_user().map_err(|_| CrashReason::NoUserRoot)?;
     }
     let architectural_iopl = caller.domain.assists(Assist::ArchitecturalIopl);
     caller.state.exit = load(&context, caller.state, architectural_iopl);
-    caller.state.nmi_masked = false;
+    if core::mem::take(&mut caller.state.nmi_masked) {
+        caller.effects.pass_loop();
+    }
     caller
         .vcpu
         .set_upcall_mask(caller.machine(), masks_events(&context).into());

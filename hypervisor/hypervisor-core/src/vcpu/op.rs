@@ -246,6 +246,7 @@ fn send_nmi<M: Machine>(caller: &mut Caller<'_, M>, vcpu: u32, argument: u64) ->
         return Err(Errno::EINVAL);
     }
     target.raise_nmi();
+    caller.effects.pass_loop();
     caller
         .hv
         .notify(target, &mut caller.effects, &mut caller.held);

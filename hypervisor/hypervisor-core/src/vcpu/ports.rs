@@ -217,7 +217,7 @@ fn permitted<M: Machine>(caller: &mut Caller<'_, M>, number: u16, width: Width) 
     caller.to_kernel();
     let mut bytes = [0xff; 2];
     let readable = caller.copy_in_bytes(address, &mut bytes).is_ok();
-    if from == Mode::User && !caller.to_user() {
+    if from == Mode::User && caller.to_user().is_err() {
         return false;
     }
     readable && port::bitmap_permits(bytes, number, width)

@@ -217,7 +217,7 @@ fn read_control<M: Machine>(caller: &mut Caller<'_, M>, number: u8, to: Gpr) -> 
         3 => caller
             .vcpu
             .memory
-            .kernel_root(caller.hv.frames())
+            .kernel_root()
             .map_or(0, |root| root.address()),
         4 => control::read_cr4(state.cr4),
         _ => return Did::Fault,

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 
 use super::counts::Counts;
 use super::state::VcpuState;
-use crate::ids::{Mfn, PhysCpu, VcpuId};
+use crate::ids::{Mfn, PhysCpu, Place, VcpuId};
 use crate::machine::Machine;
 use crate::paging::VcpuMemory;
 use crate::sched::EntityId;
@@ -18,51 +18,40 @@ const NOWHERE: u8 = u8::MAX;
 
 /// Offsets in `vcpu_info` (pv-abi 2.3).
 mod offset {
-    pub(super) const PENDING: usize = 0;
-    pub(super) const MASK: usize = 1;
-    pub(super) const SELECTOR: usize = 8;
-    pub(super) const CR2: usize = 0x10;
-    pub(super) const TIME: usize = 0x20;
+    pub(super) const PENDING: u64 = 0;
+    pub(super) const MASK: u64 = 1;
+    pub(super) const SELECTOR: u64 = 8;
+    pub(super) const CR2: u64 = 0x10;
+    pub(super) const TIME: u64 = 0x20;
 }
 
 /// Where a `vcpu_info` is: a frame that stays writable data as long as the vCPU exists, and the offset in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InfoPlace {
-    frame: Mfn,
-    offset: usize,
-}
+pub struct InfoPlace(Place);
 
 impl InfoPlace {
     /// At `offset` of `frame`: a multiple of 8, at most 4032.
     #[must_use]
-    pub const fn new(frame: Mfn, offset: usize) -> Self {
-        Self { frame, offset }
+    pub fn new(frame: Mfn, offset: usize) -> Self {
+        Self(Place::new(frame, offset))
     }
 
     /// The frame.
     #[must_use]
     pub const fn frame(self) -> Mfn {
-        self.frame
+        self.0.frame()
     }
 
     /// Offset in the frame of the record of system time.
     #[must_use]
-    pub const fn time(self) -> usize {
-        self.at(offset::TIME)
+    pub fn time(self) -> usize {
+        self.0.plus(offset::TIME).offset()
     }
 
     /// Where it begins in the frame.
     #[must_use]
-    pub const fn offset(self) -> usize {
-        self.offset
-    }
-
-    const fn at(self, field: usize) -> usize {
-        self.offset.saturating_add(field)
-    }
-
-    fn pack(self) -> u64 {
-        self.frame.address() | u64::try_from(self.offset).unwrap_or(0)
+    pub fn offset(self) -> usize {
+        self.0.offset()
     }
 }
 
@@ -84,7 +73,7 @@ pub struct Vcpu {
     entity: Once<EntityId>,
     /// Registers, while it does not run.
     pub parked: Ranked<{ rank::VCPU }, Option<Box<VcpuState>>>,
-    /// `mfn << 12 | offset` of its `vcpu_info`, 0 for none. Set at creation and once by registration.
+    /// Machine address of its `vcpu_info`, 0 for none. Set at creation and once by registration.
     info: AtomicU64,
     registered: AtomicBool,
     running_on: AtomicU8,
@@ -122,7 +111,7 @@ impl Vcpu {
             id,
             entity: Once::new(),
             parked: Ranked::new(Some(state)),
-            info: AtomicU64::new(info.map_or(0, InfoPlace::pack)),
+            info: AtomicU64::new(info.map_or(0, |info| info.0.address())),
             registered: AtomicBool::new(false),
             running_on: AtomicU8::new(NOWHERE),
             ran_on: AtomicU8::new(NOWHERE),
@@ -250,11 +239,13 @@ impl Vcpu {
     }
 
     /// Where its `vcpu_info` is. None: a vCPU beyond 31 that has not registered one.
+    #[inline(always)]
     #[must_use]
     pub fn info(&self) -> Option<InfoPlace> {
-        let word = self.info.load(Ordering::Acquire);
-        let offset = usize::try_from(word & 0xfff).unwrap_or(0);
-        (word >> 12 != 0).then(|| InfoPlace::new(Mfn::new(word >> 12), offset))
+        match self.info.load(Ordering::Acquire) {
+            0 => None,
+            address => Some(InfoPlace(Place::known(address))),
+        }
     }
 
     /// Whether a guest has moved it.
@@ -275,8 +266,10 @@ impl Vcpu {
 
     /// Moves `vcpu_info`.
     pub fn set_info(&self, place: Option<InfoPlace>) {
-        self.info
-            .store(place.map_or(0, InfoPlace::pack), Ordering::Release);
+        self.info.store(
+            place.map_or(0, |place| place.0.address()),
+            Ordering::Release,
+        );
     }
 
     /// Whether an upcall is due: pending and not masked. Both bytes are read at once.
@@ -284,30 +277,34 @@ impl Vcpu {
     #[must_use]
     pub fn upcall_due<M: Machine>(&self, machine: &M) -> bool {
         self.info().is_some_and(|info| {
-            let word = machine.load_u16(info.frame, info.at(offset::PENDING));
+            let word = machine.load_u16(info.0.plus(offset::PENDING));
             // The low byte is whether one is pending, the high one masks it.
             (1..=0xff).contains(&word)
         })
     }
 
     /// The event mask, the whole byte. Masked where there is no `vcpu_info`.
+    #[inline(always)]
     #[must_use]
     pub fn upcall_mask<M: Machine>(&self, machine: &M) -> u8 {
         self.info()
-            .map_or(1, |info| machine.load_u8(info.frame, info.at(offset::MASK)))
+            .map_or(1, |info| machine.load_u8(info.0.plus(offset::MASK)))
     }
 
     /// Sets the event mask.
+    #[inline(always)]
     pub fn set_upcall_mask<M: Machine>(&self, machine: &M, mask: u8) {
         if let Some(info) = self.info() {
-            machine.store_u8(info.frame, info.at(offset::MASK), mask);
+            machine.store_u8(info.0.plus(offset::MASK), mask);
         }
     }
 
     /// Shows the address of a page fault.
+    #[inline(always)]
     pub fn set_cr2<M: Machine>(&self, machine: &M, address: u64) {
         if let Some(info) = self.info() {
-            machine.store_u64(info.frame, info.at(offset::CR2), address);
+            let place = info.0.plus(offset::CR2);
+            machine.store_u64(place.frame(), place.offset(), address);
         }
     }
 
@@ -322,7 +319,8 @@ impl Vcpu {
         let Some(info) = self.info() else {
             return false;
         };
-        machine.fetch_or_u64(info.frame, info.at(offset::SELECTOR), selectors);
-        machine.swap_u8(info.frame, info.at(offset::PENDING), 1) == 0
+        let place = info.0.plus(offset::SELECTOR);
+        machine.fetch_or_u64(place.frame(), place.offset(), selectors);
+        machine.swap_u8(info.0.plus(offset::PENDING), 1) == 0
     }
 }

@@ -16,7 +16,7 @@ use crate::emulate::control::CR4_DE;
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
 use crate::fake::Access;
 use crate::fake::bench::{BASE, Bench, DATA, ENTRY, STACK};
-use crate::ids::VcpuId;
+use crate::ids::{Place, VcpuId};
 use crate::machine::Machine;
 use crate::vcpu::Mode;
 
@@ -26,7 +26,7 @@ const OTHER_ENTRY: u64 = BASE + 0x800;
 fn root(bench: &Bench) -> u64 {
     let domain = bench.domain();
     let memory = &domain.vcpus()[0].memory;
-    memory.kernel_root(bench.hv.frames()).unwrap().get()
+    memory.kernel_root().unwrap().get()
 }
 
 fn context(bench: &Bench) -> Box<VcpuGuestContext> {
@@ -236,7 +236,11 @@ fn vcpu_info_moves_once_with_everything_pending() {
         Errno::EINVAL.to_register()
     );
     let machine = bench.hv.machine();
-    assert_eq!(machine.load_u16(frame, 64), 0x0101, "pending and masked");
+    assert_eq!(
+        machine.load_u16(Place::new(frame, 64)),
+        0x0101,
+        "pending and masked"
+    );
     assert_eq!(machine.load_u64(frame, 64 + 8), u64::MAX);
     assert_eq!(machine.load_u32(frame, 64 + 32) & 1, 0);
     assert_eq!(bench.domain().vcpus()[0].info().unwrap().frame(), frame);

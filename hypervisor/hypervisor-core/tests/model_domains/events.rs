@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hypercall_abi::event::*;
 use hypercall_abi::{Errno, RawDomId, RawPort, number};
 use hypervisor_core::event::{Binding, Port};
+use hypervisor_core::ids::Place;
 use hypervisor_core::machine::Machine;
 
 use super::world::World;
@@ -404,7 +405,7 @@ impl Events {
         let at = usize::try_from(vcpu).expect("few") * VCPU + SELECTOR;
         if what == 0 {
             machine.store_u64(shared, at, 0);
-            machine.store_u8(shared, at - SELECTOR, 0);
+            machine.store_u8(Place::new(shared, at - SELECTOR), 0);
             self.told.retain(|&(d, v, _)| (d, v) != (caller, vcpu));
             return;
         }

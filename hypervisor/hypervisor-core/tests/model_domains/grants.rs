@@ -6,6 +6,7 @@ use hypercall_abi::grant::*;
 use hypercall_abi::{GuestPtr, RawDomId, RawGrantRef, number};
 use hypervisor_core::fake::bench::{BASE, DATA};
 use hypervisor_core::grant::judge;
+use hypervisor_core::ids::Place;
 use hypervisor_core::machine::Machine;
 use hypervisor_core::sync::Held;
 
@@ -129,8 +130,8 @@ impl Grants {
                 let wanted = self.words.get(&(id, gref)).copied().unwrap_or((0, 0, 0));
                 let machine = world.bench.hv.machine();
                 let found = (
-                    machine.load_u16(table, at),
-                    machine.load_u16(table, at + 2),
+                    machine.load_u16(Place::new(table, at)),
+                    machine.load_u16(Place::new(table, at + 2)),
                     machine.load_u32(table, at + 4),
                 );
                 assert_eq!(found, wanted, "{place}: entry {gref} of d{id}");

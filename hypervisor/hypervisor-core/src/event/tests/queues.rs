@@ -121,9 +121,7 @@ fn control_blocks_words_and_priorities_have_the_errors_of_the_abi() {
     for offset in [4032, 4025, 4, u32::MAX] {
         assert_eq!(init(&mut bench, 0, offset).map(drop), Err(Errno::EINVAL));
     }
-    let table = bench.domain().vcpus()[0]
-        .memory
-        .kernel_root(bench.hv.frames());
+    let table = bench.domain().vcpus()[0].memory.kernel_root();
     let request = EvtchnInitControl {
         control_gfn: RawMfn(table.unwrap().get()),
         ..EvtchnInitControl::default()
