@@ -15,7 +15,7 @@ use crate::domain::crash::{self, CrashReason};
 use crate::effects::Effects;
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
 use crate::event::{self, Virq};
-use crate::hypervisor::{CpuRecord, Hypervisor};
+use crate::hypervisor::Hypervisor;
 use crate::ids::{Nanos, PhysCpu, VcpuId};
 use crate::machine::{DeviceLine, Machine};
 use crate::sync::{Held, Ordering};
@@ -107,11 +107,10 @@ impl<M: Machine> Cpu<M> {
     }
 
     /// [`Self::enter`] with [`Entry::Syscall`], the entry that all hypercalls and system calls of guests come by.
-    #[inline]
+    #[inline(always)]
     pub fn syscall(&mut self, hv: &Hypervisor<M>) -> Next {
         let mut effects = Effects::new();
         if let Some(mut caller) = self.caller(hv, Effects::new()) {
-            caller.state.exit = ExitPath::Sysret;
             match dispatch::syscall(&mut caller) {
                 Ok(()) => {
                     if let Some(path) = leave_at_once(&mut caller) {
@@ -126,7 +125,7 @@ impl<M: Machine> Cpu<M> {
     }
 
     /// [`Self::enter`] with [`Entry::Exception`].
-    #[inline]
+    #[inline(always)]
     pub fn exception(&mut self, hv: &Hypervisor<M>, vector: u8, error: u32, cr2: u64) -> Next {
         let mut effects = Effects::new();
         if let Some(mut caller) = self.caller(hv, Effects::new()) {
@@ -150,7 +149,9 @@ impl<M: Machine> Cpu<M> {
     #[inline]
     pub fn version(&mut self, hv: &Hypervisor<M>) -> Option<u64> {
         let caller = self.caller(hv, Effects::new())?;
-        let short = caller.state.mode == Mode::Kernel && is_quiet(&caller);
+        let short = caller.state.mode == Mode::Kernel
+            && !hv.has_log_news()
+            && !caller.vcpu.upcall_due(hv.machine());
         short.then(|| {
             caller
                 .vcpu
@@ -259,7 +260,6 @@ fn guest_entry<M: Machine>(caller: &mut Caller<'_, M>, entry: Entry) -> Result<(
 ///
 /// An event is the last: it masks others, and where another vCPU of the guest opens the mask again at once, that must not
 /// hold this CPU.
-#[inline(always)]
 fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, CrashReason> {
     if caller.state.segments.load_failed {
         deliver::failsafe(caller)?;
@@ -274,39 +274,24 @@ fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, Crash
     Ok(false)
 }
 
-/// What one turn of the exit loop comes to where it needs no more than the caller: the way out. `None`: the loop itself has
-/// to see to it.
+/// What one turn of the exit loop comes to where there is nothing to do for anyone but the vCPU that runs here, and no more
+/// for it than to deliver an event: the way out. `None`: the loop itself has to see to it.
+///
+/// What is rare is not looked for, because it does not come unseen. What another CPU wants of this one, or of the vCPU that
+/// runs here, comes with a kick, an interrupt that leads through the loop. What the call itself has brought about (an NMI of
+/// the vCPU to itself, or one that it may have again) stands in its effects. Segments are loaded in the loop only.
 #[inline(always)]
 fn leave_at_once<M: Machine>(caller: &mut Caller<'_, M>) -> Option<ExitPath> {
-    if !is_undisturbed(caller) {
+    if !caller.effects.is_none() || caller.hv.has_log_news() {
         return None;
     }
-    match deliver_pending(caller) {
-        Ok(false) => Some(caller.state.exit),
-        Ok(true) => None,
-        Err(reason) => {
-            crash::crash(caller, reason);
-            None
-        }
+    if caller.vcpu.upcall_due(caller.machine())
+        && let Err(reason) = deliver::event(caller)
+    {
+        crash::crash(caller, reason);
+        return None;
     }
-}
-
-/// Whether nothing is to be done for anyone but the vCPU that runs here.
-#[inline(always)]
-fn is_undisturbed<M: Machine>(caller: &Caller<'_, M>) -> bool {
-    let asked = |record: &CpuRecord| record.reschedule_asked();
-    caller.effects.is_none()
-        && !caller.hv.has_log_news()
-        && !caller.hv.cpu(caller.cpu).is_some_and(asked)
-}
-
-/// Whether the exit loop would find nothing to do.
-#[inline(always)]
-fn is_quiet<M: Machine>(caller: &Caller<'_, M>) -> bool {
-    is_undisturbed(caller)
-        && !caller.state.segments.load_failed
-        && !caller.vcpu.nmi_pending()
-        && !caller.vcpu.upcall_due(caller.machine())
+    Some(caller.state.exit)
 }
 
 #[cfg(test)]

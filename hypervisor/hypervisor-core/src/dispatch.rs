@@ -26,6 +26,7 @@ const IRET: u64 = 23;
 ///
 /// # Errors
 /// Why the domain cannot go on.
+#[inline(always)]
 pub fn syscall<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
     if caller.state.mode == Mode::User {
         return deliver::syscall(caller);
@@ -48,6 +49,7 @@ pub fn syscall<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason
 }
 
 /// Makes registers of an outcome.
+#[inline(always)]
 fn apply<M: Machine>(
     caller: &mut Caller<'_, M>,
     number: u64,
@@ -82,6 +84,7 @@ macro_rules! calls {
     ($($(#[doc = $doc:literal])* $number:literal $name:ident($($argument:ident: $type:ty),*)
         since $since:literal by $who:ident $(, operations $module:ident)?;)*) => {
         /// Runs one hypercall from kernel mode. `arguments` are changed only with [`Outcome::Again`].
+        #[inline(always)]
         pub fn call<M: Machine>(
             caller: &mut Caller<'_, M>,
             number: u64,

@@ -1,5 +1,5 @@
-# Back to the guest: rax = the registers to load (struct Registers), rdx = 1 if SYSRET may be used. The stack is the
-# host stack, empty.
+# Back to the guest, by IRET or by SYSRET: rdi = the registers to load (struct Registers). The stack is the host stack, of
+# which nothing is needed any more.
 #
 # IRET reads its frame from the host stack, not from the vCPU's registers: if it faults, the CPU pushes below that
 # frame, and the registers stay whole for the guest to see.
@@ -7,12 +7,9 @@
 # On a CPU whose buffers keep remains, boot puts jumps to the two ends at the foot over the two that stand here, so that
 # other CPUs pay nothing (cpu/speculation.rs).
 
-.globl exit_to_guest, exit_iret, exit_sysretq, exit_iret_cleared, exit_iret_last, exit_sysretq_cleared
+.globl exit_to_guest, exit_sysret, exit_iret, exit_sysretq, exit_iret_cleared, exit_iret_last, exit_sysretq_cleared
 .type exit_to_guest, @function
 exit_to_guest:
-    mov     rdi, rax
-    test    edx, edx
-    jnz     exit_sysret
     push    qword ptr [rdi + {frame_ss}]
     push    qword ptr [rdi + {frame_rsp}]
     push    qword ptr [rdi + {frame_rflags}]

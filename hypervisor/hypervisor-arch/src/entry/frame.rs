@@ -109,16 +109,6 @@ pub(crate) fn cause(registers: &Registers) -> (u32, u32) {
     ((word >> 32) as u32, word as u32)
 }
 
-/// What the exit code loads.
-#[derive(Debug)]
-#[repr(C)]
-pub(crate) struct Exit {
-    /// The registers of the vCPU to run.
-    pub(crate) registers: *const Registers,
-    /// 1 to leave by SYSRET, 0 by IRET.
-    pub(crate) sysret: u64,
-}
-
 /// What a call that was tried the short way comes to.
 #[derive(Debug)]
 #[repr(C)]
@@ -149,6 +139,20 @@ pub(crate) fn is_exit_iret(address: u64) -> bool {
     [&raw const exit_iret, &raw const exit_iret_last]
         .iter()
         .any(|exit| exit.addr() as u64 == address)
+}
+
+/// Leaves to the guest with these registers, by IRET.
+#[inline(always)]
+pub(crate) fn exit_by_iret(registers: *const Registers) -> ! {
+    // SAFETY: nothing on this stack is needed any more, and the registers are those of the vCPU that runs here; see exit.s.
+    unsafe { asm!("jmp exit_to_guest", in("rdi") registers, options(noreturn)) }
+}
+
+/// Leaves to the guest with these registers, by SYSRET; RIP is canonical.
+#[inline(always)]
+pub(crate) fn exit_by_sysret(registers: *const Registers) -> ! {
+    // SAFETY: as above.
+    unsafe { asm!("jmp exit_sysret", in("rdi") registers, options(noreturn)) }
 }
 
 /// Leaves boot: begins the host stack anew with the entry in `CpuLocal::again`.

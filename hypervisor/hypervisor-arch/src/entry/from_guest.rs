@@ -2,7 +2,7 @@
 
 use crate::cpu::percpu::{self, CpuLocal};
 use crate::cpu::{apic, context, features, idt, tlb};
-use crate::entry::frame::{self, Answer, Exit, Registers};
+use crate::entry::frame::{self, Answer, Registers};
 use crate::entry::{idle, probe};
 use crate::tsc;
 use core::arch::asm;
@@ -15,7 +15,7 @@ const PAGE_FAULT: u32 = 14;
 const EXCEPTIONS: u32 = 32;
 
 /// Called by `trap.s` with the registers of the vCPU that ran, on the empty host stack.
-pub(super) extern "sysv64" fn on_guest(registers: &Registers) -> Exit {
+pub(super) extern "sysv64" fn on_guest(registers: &Registers) -> ! {
     let (vector, error) = frame::cause(registers);
     let local = percpu::local();
     // Read before anything else can fault.
@@ -34,18 +34,18 @@ pub(super) extern "sysv64" fn on_guest(registers: &Registers) -> Exit {
         0..EXCEPTIONS => {
             let policy = local.policy().expect("guests run after boot");
             let next = policy.exception(vector as u8, error, cr2);
-            return go_on(local, next);
+            go_on(local, next)
         }
         _ => match interrupt(vector as u8) {
             Some(interrupt) => Entry::Interrupt(interrupt),
-            None => return resume(local, ExitPath::Iret),
+            None => resume(local, ExitPath::Iret),
         },
     };
     run(local, entry)
 }
 
 /// Called by `trap.s` for `syscall` of 64-bit code, on the empty host stack: the shortest way in and out.
-pub(super) extern "sysv64" fn on_syscall() -> Exit {
+pub(super) extern "sysv64" fn on_syscall() -> ! {
     let local = percpu::local();
     forbid_guest_access();
     let policy = local.policy().expect("guests run after boot");
@@ -70,7 +70,7 @@ pub(super) extern "sysv64" fn on_version() -> Answer {
 }
 
 /// Called by `trap.s` on the empty host stack, for an entry that was noted in `CpuLocal::again`.
-pub(super) extern "sysv64" fn on_again() -> Exit {
+pub(super) extern "sysv64" fn on_again() -> ! {
     let local = percpu::local();
     forbid_guest_access();
     let entry = local
@@ -100,42 +100,46 @@ pub(super) fn take_over(registers: &Registers) -> u64 {
     local.host_stack
 }
 
-/// Tells the policy, and gives what it wants to run.
-fn run(local: &CpuLocal, entry: Entry) -> Exit {
+/// Tells the policy, and runs what it wants.
+fn run(local: &CpuLocal, entry: Entry) -> ! {
     let policy = local.policy().expect("guests run after boot");
     let next = policy.enter(entry);
     go_on(local, next)
 }
 
-/// What the policy wants to run, when everything has been told that came meanwhile.
-fn go_on(local: &CpuLocal, next: Next) -> Exit {
+/// Runs what the policy wants.
+#[inline(always)]
+fn go_on(local: &CpuLocal, next: Next) -> ! {
     match next {
-        Next::Guest(path) if !idle::has_pending(local) => resume(local, path),
-        Next::Guest(_) | Next::Idle => go_on_later(local, next),
+        Next::Guest(path) => resume(local, path),
+        Next::Idle => go_idle(local),
     }
 }
 
-/// As [`go_on`], where there is something to tell or nothing to run.
+/// As [`go_on`], where there is nothing to run. Only here are interrupts taken; the policy is told of all before a guest runs.
 #[cold]
-fn go_on_later(local: &CpuLocal, mut next: Next) -> Exit {
+fn go_idle(local: &CpuLocal) -> ! {
+    let mut next = Next::Idle;
     loop {
         let policy = local.policy().expect("guests run after boot");
         let interrupt = match (idle::take_pending(local), next) {
             (Some(interrupt), _) => interrupt,
-            (None, Next::Guest(path)) => return resume(local, path),
+            (None, Next::Guest(path)) => resume(local, path),
             (None, Next::Idle) => idle::wait(local, policy),
         };
         next = policy.enter(Entry::Interrupt(interrupt));
     }
 }
 
-/// The way back to the running vCPU. The policy asks for SYSRET where the selectors are those that it loads; that it
-/// cannot fault in ring 0 is seen to here.
-fn resume(local: &CpuLocal, path: ExitPath) -> Exit {
+/// Back to the running vCPU. The policy asks for SYSRET where the selectors are those that it loads; that it cannot fault
+/// in ring 0 is seen to here.
+#[inline(always)]
+fn resume(local: &CpuLocal, path: ExitPath) -> ! {
     let registers = saved(local);
-    Exit {
-        registers,
-        sysret: u64::from(may_sysret(path, registers)),
+    if may_sysret(path, registers) {
+        frame::exit_by_sysret(registers)
+    } else {
+        frame::exit_by_iret(registers)
     }
 }
 

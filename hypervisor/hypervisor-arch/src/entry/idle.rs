@@ -24,11 +24,6 @@ pub(super) fn wait(local: &CpuLocal, policy: &mut Policy) -> Interrupt {
     }
 }
 
-/// Whether an interrupt has been noted.
-pub(super) fn has_pending(local: &CpuLocal) -> bool {
-    local.pending.get() != 0
-}
-
 /// Takes one of the interrupts that have been noted.
 pub(super) fn take_pending(local: &CpuLocal) -> Option<Interrupt> {
     let pending = local.pending.get();

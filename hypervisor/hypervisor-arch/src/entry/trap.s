@@ -84,9 +84,8 @@ guest_entry:
     xor     ebp, ebp
 .globl call_on_guest
 call_on_guest:
-    call    {on_guest}
-    # rax = registers of the vCPU to run, rdx = 1 for SYSRET
-    jmp     exit_to_guest
+    call    {on_guest}                  # leaves by exit.s, as all of them
+    ud2
 
 # The same for `syscall`, which says by itself what it is. What looks like the question for the version, by which guest
 # kernels have their events delivered, is tried the short way first: it needs no register that a call keeps. DF is clear:
@@ -103,7 +102,7 @@ syscall_entry:
 .globl call_on_syscall
 call_on_syscall:
     call    {on_syscall}
-    jmp     exit_to_guest
+    ud2
 
 4:  test    edi, edi
     jnz     2b
@@ -154,7 +153,7 @@ enter_again:
     mov     rsp, rax
     xor     ebp, ebp
     call    {on_again}
-    jmp     exit_to_guest
+    ud2
 
 .type trap_on_own_stack, @function
 trap_on_own_stack:
