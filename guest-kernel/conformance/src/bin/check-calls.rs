@@ -5,6 +5,7 @@
 use core::arch::asm;
 
 use guest_conformance::errno::{EFAULT, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP, EPERM};
+use guest_conformance::fixture::read;
 use guest_conformance::{
     HYPERVISOR, NOT_CANONICAL, SELF, UNMAPPED, address_of, call, call_with_registers, check,
     finish, seen, start, unless_first,
@@ -510,8 +511,7 @@ fn multicall() {
 
 /// The result that the hypervisor wrote into an entry.
 fn stored(entry: &Entry) -> i64 {
-    // SAFETY: the entry is alive, and its result was written by the call.
-    unsafe { core::ptr::from_ref(&entry.result).read_volatile() }
+    read(address_of(&entry.result)).cast_signed()
 }
 
 fn results(list: &[Entry; 3]) -> [i64; 3] {

@@ -45,7 +45,7 @@ const ENTRY: u64 = 100;
 /// What the checks work on.
 struct Bench {
     own: u64,
-    table: Mapping,
+    table: Frame,
     lent: Frame,
     place: Frame,
 }
@@ -60,8 +60,13 @@ fn main(boot: &'static Boot) {
         prepare(GRANT_TABLE_OP, &[SETUP, address_of(&setup), 1]) == 0,
         "there is a grant table"
     );
-    let Ok(table) = Mapping::new(&[Mfn(read(address_of(&frames)))], Access::ReadWrite) else {
+    let mfn = read(address_of(&frames));
+    let Ok(mapping) = Mapping::new(&[Mfn(mfn)], Access::ReadWrite) else {
         panic!("the grant table cannot be mapped")
+    };
+    let table = Frame {
+        address: mapping.address() as u64,
+        mfn,
     };
     let bench = Bench {
         own: own_number(),
@@ -94,16 +99,12 @@ impl Bench {
     }
 
     fn set_entry(&self, value: u64) {
-        let place = self.table.address() as u64 + 8 * ENTRY;
-        let place =
-            core::ptr::with_exposed_provenance_mut::<u64>(usize::try_from(place).unwrap_or(0));
-        // SAFETY: the table is mapped writable, and this entry is the checks' own.
-        unsafe { place.write_volatile(value) }
+        self.table.set_word(ENTRY, value);
     }
 
     /// The entry's flags as they are now.
     fn entry_flags(&self) -> u64 {
-        read(self.table.address() as u64 + 8 * ENTRY) & 0xffff
+        self.table.word(ENTRY) & 0xffff
     }
 
     /// Maps by the call under test; result, status and handle.
