@@ -8,9 +8,10 @@ use super::bench::{Bench, number};
 use crate::run::client::Console;
 use crate::run::demo::TICK;
 
-/// A minute of changes, in parts, with as long a part without changes behind each: what the host does besides, both see.
+/// A minute of changes, in parts, with a rest behind each: what the host does besides, both see.
 const PARTS: u32 = 10;
 const PART: Duration = Duration::from_secs(6);
+const REST: Duration = Duration::from_secs(2);
 
 /// Changes of each kind under counted time: every pair of a size and a number of vCPUs once.
 const COUNTED: usize = SIZES.len() * VCPUS.len();
@@ -19,7 +20,7 @@ const COUNTED: usize = SIZES.len() * VCPUS.len();
 const SIZES: [u64; 5] = [64, 192, 48, 256, 96];
 const VCPUS: [u64; 4] = [1, 4, 2, 3];
 
-/// A minute of changes, each of which is reached and seen by the guest; the longest gap is printed beside that of equal
+/// A minute of changes, each of which is reached and seen by the guest; the longest gap is printed beside that of
 /// windows without changes. It is not judged here: wall time on a busy host tells of the host. The tour judges it over a
 /// few changes, and [`by_instruction_count`] without any excuse.
 pub(crate) fn for_a_minute(bench: &Bench<'_, '_>) -> Result<()> {
@@ -38,7 +39,7 @@ pub(crate) fn for_a_minute(bench: &Bench<'_, '_>) -> Result<()> {
                 let window = console.heartbeat()?;
                 during = during.max(window.longest);
                 beats += window.beats;
-                std::thread::sleep(PART);
+                std::thread::sleep(REST);
                 quiet = quiet.max(console.heartbeat()?.longest);
             }
             console.stop_heartbeat()?;
