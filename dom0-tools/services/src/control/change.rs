@@ -332,6 +332,7 @@ pub(super) fn superseded() -> ErrorReply {
         ErrorCode::Superseded,
         "another request has set another target",
     )
+    .hint("`dom0ctl show` tells what is wanted of the domain now")
 }
 
 const fn unit(resource: Resource) -> Unit {

@@ -253,8 +253,9 @@ impl<H: Host> Manager<H> {
         let candidates =
             (1_u32..).map_while(|number| DomainName::new(&format!("domain-{number}")).ok());
         let mut free = candidates.filter(|name| !self.is_taken(name));
-        free.next()
-            .ok_or_else(|| ErrorReply::new(ErrorCode::NameTaken, "no name is free"))
+        free.next().ok_or_else(|| {
+            ErrorReply::new(ErrorCode::NameTaken, "no name is free").hint("give one by --name")
+        })
     }
 
     fn is_taken(&self, name: &DomainName) -> bool {

@@ -60,7 +60,8 @@ impl<H: Host> Manager<H> {
         let why = ErrorReply::new(
             ErrorCode::Superseded,
             format!("domain `{name}` was destroyed meanwhile"),
-        );
+        )
+        .hint("`dom0ctl list` shows what there is now");
         self.remove(key, &why);
         Ok(Reply::Acted(Acted {
             name,

@@ -26,7 +26,9 @@ impl<H: Host> Manager<H> {
     pub(super) fn begin_audit(&mut self, id: StreamId) {
         self.fail_streams(|work| {
             let text = "another recount has begun, and ended this one";
-            matches!(work, Work::Audit).then(|| ErrorReply::new(ErrorCode::Superseded, text))
+            let hint = "wait for that one, then ask again";
+            matches!(work, Work::Audit)
+                .then(|| ErrorReply::new(ErrorCode::Superseded, text).hint(hint))
         });
         self.recount = Some(Recount {
             stream: id,

@@ -80,7 +80,8 @@ impl<H: Host> Manager<H> {
         match hello.negotiate() {
             Ok(_) if self.connections.len() >= MAX_CONNECTIONS => {
                 let error =
-                    ErrorReply::new(ErrorCode::TooManyStreams, "dom0 has too many connections");
+                    ErrorReply::new(ErrorCode::TooManyStreams, "dom0 has too many connections")
+                        .hint("end another client first");
                 self.last(id, &ServerMessage::Error(error));
             }
             Ok(version) => {

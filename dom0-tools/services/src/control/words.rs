@@ -34,6 +34,16 @@ pub(super) fn wrong_state(
             state.as_str()
         ),
     )
+    .hint(match state {
+        DomainState::Paused => format!("`dom0ctl unpause {name}` lets it go on"),
+        DomainState::Shutdown | DomainState::Crashed => {
+            format!("`dom0ctl destroy {name}` takes it away")
+        }
+        DomainState::Starting
+        | DomainState::Dying
+        | DomainState::Running
+        | DomainState::Blocked => format!("`dom0ctl show {name}` tells when that has changed"),
+    })
 }
 
 pub(super) fn guest_gone(name: &impl core::fmt::Display) -> ErrorReply {

@@ -176,5 +176,11 @@ pub(super) fn wish(name: &str) -> Create {
 }
 
 pub(super) fn code(result: Result<Reply, ErrorReply>) -> ErrorCode {
-    result.expect_err("refused").code
+    let error = result.expect_err("refused");
+    assert!(
+        !error.hint.is_empty(),
+        "what to do next after: {}",
+        error.message
+    );
+    error.code
 }
