@@ -124,10 +124,11 @@ impl<M: Machine> Cpu<M> {
         Next::Idle
     }
 
-    /// A step of what a CPU that runs nothing does between interrupts: scrubbing freed frames. False if it may halt.
+    /// A step of what a CPU that runs nothing does between interrupts: scrubbing freed frames, and some from boot before they
+    /// are asked for. False if it may halt.
     #[must_use]
     pub fn spare_step(&mut self, hv: &Hypervisor<M>) -> bool {
-        hv.ram().scrub_step()
+        hv.ram().scrub_step() || hv.ram().clean_step()
     }
 
     /// Something ended the halt.

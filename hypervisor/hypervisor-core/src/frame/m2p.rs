@@ -135,23 +135,51 @@ impl<M: Machine> Ram<'_, M> {
     /// # Errors
     /// [`AllocError`]: no frame is left; nothing that a guest sees has changed.
     pub fn set_pfn(self, owner: OwnerId, mfn: Mfn, pfn: Pfn) -> Result<(), AllocError> {
+        self.set_pfns(owner, mfn, 1, |_| pfn)
+    }
+
+    /// Sets what `owner`'s view says of `count` frames in a row, by their place in it.
+    ///
+    /// # Errors
+    /// [`AllocError`]: no frame is left; the first ones may have been set.
+    pub fn set_pfns(
+        self,
+        owner: OwnerId,
+        first: Mfn,
+        count: u64,
+        pfn: impl Fn(u64) -> Pfn,
+    ) -> Result<(), AllocError> {
         let account = self.frames.account(owner).ok_or(AccountError::NoSlot)?;
         let root = self
             .frames
             .lookup(account.view())
             .ok_or(AllocError::NoMemory)?;
         let mut grown = false;
-        let mut table = root;
-        for below in [Below::L2, Below::L1, Below::Page] {
-            table = self.own_below(account, table, below, mfn, &mut grown)?;
-        }
-        let index = EntryIndex::of_address(mfn.get() << 3);
-        self.machine.write_entry(table, index, pfn.get());
+        let mut page = None;
+        let done = (first.get()..).zip(0..count).try_for_each(|(number, at)| {
+            let index = EntryIndex::of_address(number << 3);
+            // A page of the view is for 512 frames.
+            let known = page.filter(|_| !number.is_multiple_of(512));
+            let table = known.map_or_else(
+                || {
+                    [Below::L2, Below::L1, Below::Page].into_iter().try_fold(
+                        root,
+                        |table, below| {
+                            self.own_below(account, table, below, Mfn::new(number), &mut grown)
+                        },
+                    )
+                },
+                Ok,
+            )?;
+            page = Some(table);
+            self.machine.write_entry(table, index, pfn(at).get());
+            Ok(())
+        });
         if grown {
             // The guest may have read the default at this address a moment ago.
             self.flush_all(account.dirty());
         }
-        Ok(())
+        done
     }
 
     /// A frame without an owner has no number in anybody's view.

@@ -3,7 +3,8 @@
 //!
 //! A frame on its way in first lies on a lock-free stack of single frames: giving back the last reference is one exchange,
 //! whoever does it and whatever lock they hold. From there it is taken in batches: flush the CPUs that may still translate
-//! to it, scrub, insert (I26, I34). Blocks inserted at boot were never scrubbed; they are marked, and scrubbed when taken.
+//! to it, scrub, insert (I26, I34). Blocks inserted at boot were never scrubbed; they are marked, and scrubbed when taken,
+//! or before that by a CPU that has nothing else to do.
 //!
 //! Two zones, below and above 4 GiB of machine address, keep the frames that old devices need for those who ask.
 
@@ -25,7 +26,11 @@ const ORDERS: usize = 16;
 const ZONE_BORDER: u64 = 1 << 20;
 /// Frames of a block from boot that are scrubbed in one step.
 const SCRUB: u64 = 64;
-/// How many blocks of one size are looked at for one below an address limit.
+/// Frames of one that are scrubbed in one step of an idle CPU, which holds the pool's lock for it.
+const CLEAN: u64 = 8;
+/// An idle CPU scrubs until so many free frames are clean: 128 MiB, so that a large machine does not stay busy after boot.
+const CLEAN_AHEAD: u64 = 1 << 15;
+/// How many blocks of one size are looked at for one below an address limit, or one to be scrubbed.
 const SEARCH: usize = 64;
 
 const LINK: u64 = 0xffff_ffff;
@@ -86,6 +91,8 @@ impl Links {
 pub(super) struct FreeLists {
     heads: [[u64; ORDERS]; 2],
     free: u64,
+    /// Frames in the lists that are scrubbed.
+    clean: u64,
     /// Rest of a batch that was taken off the stack of freed frames.
     pub(super) draining: u64,
 }
@@ -95,6 +102,7 @@ impl FreeLists {
         Self {
             heads: [[0; ORDERS]; 2],
             free: 0,
+            clean: 0,
             draining: 0,
         }
     }
@@ -207,6 +215,25 @@ impl<'a, M: Machine> Ram<'a, M> {
             first: Mfn::new(number),
             order,
         })
+    }
+
+    /// Scrubs a few frames of a block from boot where it lies. False if there is none, or enough is clean; the idle loop
+    /// calls it until then.
+    pub fn clean_step(self) -> bool {
+        let mut lists = self.frames.lists.lock_leaf();
+        if lists.clean >= CLEAN_AHEAD {
+            return false;
+        }
+        let Some((first, order)) = self.frames.find_dirty(&mut lists) else {
+            return false;
+        };
+        let clean = self.frames.unlink(&mut lists, first, order);
+        let done = clean.saturating_add(CLEAN).min(1 << order);
+        for frame in clean..done {
+            self.machine.scrub(Mfn::new(first.saturating_add(frame)));
+        }
+        self.frames.link(&mut lists, first, order, done);
+        true
     }
 
     /// Charges `owner` and gives it 2^`order` contiguous zeroed frames below `below`; the first of them.
@@ -333,23 +360,38 @@ impl FrameTable {
         None
     }
 
+    /// A block that is not scrubbed, in the order in which blocks are taken by those who do not care where.
+    fn find_dirty(&self, lists: &mut Guard<'_, FreeLists>) -> Option<(u64, u8)> {
+        let is_dirty = |first: &u64| self.find(*first).is_some_and(|f| f.links.is_dirty());
+        [ZONE_BORDER, 0].into_iter().find_map(|zone| {
+            (0..=MAX_ORDER).find_map(|order| {
+                let head = *lists.head(zone, order)?;
+                Some((self.blocks(head).find(is_dirty)?, order))
+            })
+        })
+    }
+
     /// A block of the list that starts at `head` whose first 2^`order` frames are below `below`.
     fn search(&self, head: u64, order: u8, below: u64) -> Option<u64> {
+        self.blocks(head).find(|first| {
+            first
+                .checked_add(1 << order)
+                .is_some_and(|end| end <= below)
+        })
+    }
+
+    /// The first blocks of the list that starts at `head`.
+    fn blocks(&self, head: u64) -> impl Iterator<Item = u64> {
         let next = |&number: &u64| {
             self.find(number)
                 .map(|f| f.links.next())
                 .filter(|&n| n != 0)
         };
-        core::iter::successors((head != 0).then_some(head), next)
-            .take(SEARCH)
-            .find(|first| {
-                first
-                    .checked_add(1 << order)
-                    .is_some_and(|end| end <= below)
-            })
+        core::iter::successors((head != 0).then_some(head), next).take(SEARCH)
     }
 
     fn link(&self, lists: &mut Guard<'_, FreeLists>, first: u64, order: u8, clean: u64) {
+        lists.clean = lists.clean.saturating_add(clean);
         let (Some(frame), Some(head)) = (self.find(first), lists.head(first, order)) else {
             return;
         };
@@ -381,11 +423,13 @@ impl FrameTable {
             None => *head = next,
         }
         frame.owner.set_free();
-        if frame.links.is_dirty() {
+        let clean = if frame.links.is_dirty() {
             frame.stamp.take_scrubbed()
         } else {
             1 << order
-        }
+        };
+        lists.clean = lists.clean.saturating_sub(clean);
+        clean
     }
 }
 

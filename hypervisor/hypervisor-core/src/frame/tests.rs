@@ -218,6 +218,25 @@ fn a_freed_frame_is_flushed_and_scrubbed_before_its_next_use() {
 }
 
 #[test]
+fn an_idle_cpu_scrubs_what_boot_left_and_then_has_nothing_to_do() {
+    let world = World::new();
+    let (ram, free) = (world.ram(), world.frames.free());
+    // The one block of 2^8 frames.
+    let block = (0x8100..0x8200).map(Mfn::new);
+    for mfn in block.clone() {
+        world.machine.ram().fill(mfn, 0xee);
+    }
+    let steps = (0..FRAMES).take_while(|_| ram.clean_step()).count();
+    assert!(steps > 0 && !ram.clean_step());
+    assert_eq!(world.frames.free(), free, "frames stay where they are");
+    let taken = ram.allocate(8, ANYWHERE).map(|block| block.first().get());
+    assert_eq!(taken, Ok(0x8100), "nothing is left to do first");
+    for mfn in block {
+        assert!(EntryIndex::all().all(|i| world.machine.read_entry(mfn, i) == 0));
+    }
+}
+
+#[test]
 fn random_allocation_keeps_every_frame_accounted_for() {
     let world = World::new();
     let domain = world.domain(1, FRAMES);

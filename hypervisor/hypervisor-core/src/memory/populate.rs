@@ -103,21 +103,11 @@ impl<'a, M: Machine> Given<'a, M> {
         })
     }
 
-    fn numbers(&self) -> impl Iterator<Item = u64> {
-        (self.first.get()..)
-            .zip(0..self.frames)
-            .map(|(number, _)| number)
-    }
-
     /// Enters the frames into the domain's M2P view, by their place in the extent.
     fn name(&self, pfn: impl Fn(u64) -> Pfn) -> Result<(), Stop> {
-        for (number, offset) in self.numbers().zip(0..) {
-            let mfn = self.ram.frames.lookup(number).ok_or(Stop::Ended)?;
-            self.ram
-                .set_pfn(self.owner, mfn, pfn(offset))
-                .map_err(|_| Stop::Ended)?;
-        }
-        Ok(())
+        self.ram
+            .set_pfns(self.owner, self.first, self.frames, pfn)
+            .map_err(|_| Stop::Ended)
     }
 
     fn keep(self) {
@@ -127,7 +117,7 @@ impl<'a, M: Machine> Given<'a, M> {
 
 impl<M: Machine> Drop for Given<'_, M> {
     fn drop(&mut self) {
-        for number in self.numbers() {
+        for (number, _) in (self.first.get()..).zip(0..self.frames) {
             let ended = self.ram.end_allocation(self.owner, number);
             debug_assert!(ended.is_ok(), "the frame was given a moment ago");
         }
