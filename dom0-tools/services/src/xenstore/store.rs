@@ -9,7 +9,11 @@ use super::{
     tree::{Generation, Node, Tree, Walk},
 };
 use crate::DomId;
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    vec::Vec,
+};
 
 /// A change that a client asks for. A transaction keeps those that it made, to make them again at its commit.
 #[derive(Clone, Debug)]
@@ -77,6 +81,8 @@ pub(super) enum Effect {
 pub(super) struct Store {
     tree: Tree,
     usage: BTreeMap<DomId, Usage>,
+    /// Domains that lists have named since they were forgotten last: nobody else is in any.
+    named: BTreeSet<DomId>,
     clock: Generation,
 }
 
@@ -88,6 +94,7 @@ impl Store {
         let mut store = Self {
             tree: Tree::new(root),
             usage: BTreeMap::new(),
+            named: BTreeSet::new(),
             clock: Generation::default(),
         };
         store.charge(DomId::DOM0, 1, store.tree.nearest(&Path::root()).size());
@@ -216,6 +223,7 @@ impl Store {
             let size = node.size() - node.permissions.len() * 4 + list.len() * 4;
             self.check_room(caller, list.owner(), quota, size, 0, list.len() * 4)?;
         }
+        self.named.extend(list.names());
         self.change(path, |node| node.permissions = list.clone());
         Ok(Effect::Changed)
     }
@@ -364,11 +372,10 @@ impl Store {
     pub(super) fn forget(&mut self, domain: DomId) -> Vec<Path> {
         let home = Path::home(domain);
         let mut removed = Vec::new();
-        let named: Vec<Path> = (self.tree.walk())
-            .filter(|(_, node)| node.permissions.name(domain))
-            .map(|(path, _)| path)
-            .collect();
-        for path in named {
+        if !self.named.remove(&domain) && self.usage(domain).nodes == 0 {
+            return removed;
+        }
+        for path in self.tree.find(|node| node.permissions.name(domain)) {
             let Some(node) = self.tree.get(&path) else {
                 continue;
             };

@@ -129,7 +129,30 @@ impl Tree {
         Some(removed)
     }
 
+    /// Paths of the nodes of this kind, parents first. A path is only made where one is found.
+    pub(super) fn find(&self, wanted: impl Fn(&Node) -> bool) -> Vec<Path> {
+        let mut found = Vec::new();
+        if wanted(&self.root) {
+            found.push(Path::root());
+        }
+        let (mut levels, mut names) = (alloc::vec![self.root.children()], Vec::new());
+        while let Some(level) = levels.last_mut() {
+            let Some((name, node)) = level.next() else {
+                levels.pop();
+                names.pop();
+                continue;
+            };
+            names.push(name);
+            if wanted(node) {
+                found.push(Path::root().below(&names.join("/")));
+            }
+            levels.push(node.children());
+        }
+        found
+    }
+
     /// Every node with its path, parents first.
+    #[cfg(test)]
     pub(super) fn walk(&self) -> Walk {
         Walk::from(Path::root(), &self.root)
     }
