@@ -33,6 +33,7 @@ pub(crate) async fn run(mut manager: Manager<Machine>, mut channel: Channel, inb
             next.by(time);
         }
         channel.send(|| manager.next_frame());
+        manager.let_go();
         if manager.is_power_off_due() {
             log::info!("dom0: power off");
             sched::shutdown(ShutdownReason::PowerOff);

@@ -28,15 +28,6 @@ pub struct Profile<'a> {
     pub rings: Built,
 }
 
-/// Who may do what at a node.
-#[derive(Clone, Copy)]
-enum Rights {
-    /// dom0 owns it, the guest reads.
-    Read,
-    /// The guest owns it.
-    Own,
-}
-
 /// Nodes that the guest owns, empty at first: commands that it acknowledges, news of its drivers.
 const OWN: [&str; 11] = [
     "control/shutdown",
@@ -56,55 +47,47 @@ const OWN: [&str; 11] = [
 #[must_use]
 pub fn operations(profile: &Profile<'_>) -> Vec<Operation> {
     let home = Path::home(profile.domain);
-    let vm = format!("/vm/{}", profile.uuid);
-    let mut nodes = Nodes {
-        domain: profile.domain,
-        operations: Vec::new(),
-    };
+    let vm = format!("vm/{}", profile.uuid);
+    let read = Permissions::new(DomId::DOM0, Access::None).with(Access::Read, profile.domain);
+    let own = Permissions::new(profile.domain, Access::None);
+    let vm_home = Path::root().below(&vm);
     let number = |value: u64| format!("{value}");
-    nodes.add(&home, "", Rights::Read);
+    // What is below these two is made with their list, and the directories on the way with it.
+    let mut operations = vec![
+        write(&home, ""),
+        permit(&home, &read),
+        write(&vm_home, ""),
+        permit(&vm_home, &read),
+        write(&vm_home.below("uuid"), profile.uuid),
+        write(&vm_home.below("name"), profile.name),
+    ];
     for (name, value) in [
-        ("vm", vm.clone()),
+        ("vm", format!("/{vm}")),
         ("name", String::from(profile.name)),
         ("domid", format!("{}", profile.domain)),
-        ("memory", String::new()),
         ("memory/static-max", number(profile.max_memory_kib)),
         ("memory/target", number(profile.memory_kib)),
-        ("cpu", String::new()),
-        ("control", String::new()),
         ("control/platform-feature-multiprocessor-suspend", number(1)),
         ("control/platform-feature-xs_reset_watches", number(1)),
-        ("device", String::new()),
-        ("device/suspend", String::new()),
-        ("store", String::new()),
         ("store/port", format!("{}", profile.rings.store_port)),
         ("store/ring-ref", number(profile.rings.store_frame)),
-        ("console", String::new()),
         ("console/backend-id", number(0)),
         ("console/type", String::from("xenconsoled")),
         ("console/output", String::from("pty")),
         ("console/port", format!("{}", profile.rings.console_port)),
         ("console/ring-ref", number(profile.rings.console_frame)),
     ] {
-        nodes.add(&home.below(name), &value, Rights::Read);
+        operations.push(write(&home.below(name), &value));
     }
     for vcpu in 0..profile.max_vcpus {
-        let directory = home.below(&format!("cpu/{vcpu}"));
-        nodes.add(&directory, "", Rights::Read);
-        nodes.add(
-            &directory.below("availability"),
-            availability(vcpu, profile.vcpus),
-            Rights::Read,
-        );
+        let node = home.below(&format!("cpu/{vcpu}/availability"));
+        operations.push(write(&node, availability(vcpu, profile.vcpus)));
     }
     for name in OWN {
-        nodes.add(&home.below(name), "", Rights::Own);
+        let node = home.below(name);
+        operations.extend([write(&node, ""), permit(&node, &own)]);
     }
-    let vm = Path::root().below(vm.trim_start_matches('/'));
-    nodes.add(&vm, "", Rights::Read);
-    nodes.add(&vm.below("uuid"), profile.uuid, Rights::Read);
-    nodes.add(&vm.below("name"), profile.name, Rights::Read);
-    nodes.operations
+    operations
 }
 
 /// Takes the nodes of a domain out again.
@@ -124,26 +107,16 @@ pub(crate) const fn availability(vcpu: u32, wanted: u32) -> &'static str {
     if vcpu < wanted { "online" } else { "offline" }
 }
 
-struct Nodes {
-    domain: DomId,
-    operations: Vec<Operation>,
+fn write(path: &Path, value: &str) -> Operation {
+    Operation::Write {
+        path: path.clone(),
+        value: Arc::from(value.as_bytes()),
+    }
 }
 
-impl Nodes {
-    fn add(&mut self, path: &Path, value: &str, rights: Rights) {
-        let list = match rights {
-            Rights::Read => {
-                Permissions::new(DomId::DOM0, Access::None).with(Access::Read, self.domain)
-            }
-            Rights::Own => Permissions::new(self.domain, Access::None),
-        };
-        self.operations.push(Operation::Write {
-            path: path.clone(),
-            value: Arc::from(value.as_bytes()),
-        });
-        self.operations.push(Operation::SetPermissions {
-            path: path.clone(),
-            list,
-        });
+fn permit(path: &Path, list: &Permissions) -> Operation {
+    Operation::SetPermissions {
+        path: path.clone(),
+        list: list.clone(),
     }
 }

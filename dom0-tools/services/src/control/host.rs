@@ -121,7 +121,7 @@ pub trait Host {
     fn set_max(&mut self, domain: DomId, frames: u64) -> Result<(), HostError>;
     /// Sets up to how many frames a domain may take more by itself; its maximum stays.
     fn set_limit(&mut self, domain: DomId, frames: u64) -> Result<(), HostError>;
-    /// Gives a domain zeroed frames for these PFNs; puts the frames' numbers in the list and gives how many it got.
+    /// Gives a domain zeroed frames for these PFNs, which follow each other; puts the frames' numbers in the list and gives how many it got.
     fn populate(&mut self, domain: DomId, list: &mut [u64]) -> usize;
     /// Fills frames of a domain that is being built; `data` is as many whole pages.
     fn write_frames(&mut self, domain: DomId, frames: &[u64], data: &[u8])

@@ -63,6 +63,8 @@ pub struct Manager<H: Host> {
     pub(super) demo: (Content, Digest),
     pub(super) version: &'static str,
     pub(super) moves: Vec<Moving>,
+    /// Domains that have been built and begin to run when that has been told.
+    pub(super) ready: Vec<Key>,
     pub(super) graves: Graves,
     pub(super) recount: Option<Recount>,
     pub(super) power_off: Option<PowerOff>,
@@ -106,6 +108,7 @@ impl<H: Host> Manager<H> {
             demo: (Arc::new(setup.demo), digest),
             version: setup.version,
             moves: Vec::new(),
+            ready: Vec::new(),
             graves: Graves::default(),
             recount: None,
             power_off: None,

@@ -86,12 +86,25 @@ impl<H: Host> Manager<H> {
         }
         self.store.introduce(id);
         domain.life = Life::Started;
-        if begins(start) {
+        log::info!("d{id}: `{}` is built", domain.name);
+        let told = self.tell_created(key);
+        if begins(start) && told {
+            self.ready.push(key);
+        } else if begins(start) {
             self.host.unpause(id)?;
         }
-        log::info!("d{id}: `{}` is built", domain.name);
-        self.tell_created(key);
         Ok(())
+    }
+
+    /// Lets the domains run that have just been built. It is for after the answers have been sent and before anything
+    /// else is heard: who made a domain need not wait for it to do its first work.
+    pub fn let_go(&mut self) {
+        for key in core::mem::take(&mut self.ready) {
+            let unpaused = self.domains.get(&key).map(|domain| domain.id);
+            if let Some(Err(error)) = unpaused.map(|id| self.host.unpause(id)) {
+                self.build_has_failed(key, BuildError::Host(error));
+            }
+        }
     }
 
     /// Makes a domain anew that asked for a reboot.
@@ -178,8 +191,11 @@ impl<H: Host> Manager<H> {
         }
     }
 
-    fn tell_created(&mut self, key: Key) {
-        for id in self.creators(key) {
+    /// Answers who waits for a domain; whether anybody did.
+    fn tell_created(&mut self, key: Key) -> bool {
+        let creators = self.creators(key);
+        let waited_for = !creators.is_empty();
+        for id in creators {
             let Some(Work::Creating { started, .. }) =
                 self.streams.get(&id).map(|stream| &stream.work)
             else {
@@ -194,6 +210,7 @@ impl<H: Host> Manager<H> {
             };
             self.done(id, reply);
         }
+        waited_for
     }
 
     /// Streams that wait for a domain to be built.

@@ -130,6 +130,13 @@ impl Dom0 {
     fn settle(&mut self) -> Option<Duration> {
         loop {
             let next = self.manager.work();
+            while let Some(frame) = self.manager.next_frame() {
+                if let Some(socket) = self.sockets.get_mut(&frame.stream().connection()) {
+                    // Who has gone is told as such by its reader.
+                    socket.write_all(&frame.in_connection(0).to_bytes()).ok();
+                }
+            }
+            self.manager.let_go();
             let (notified, ended) = self.state.borrow_mut().run_guests();
             let busy = next.again || ended || !notified.is_empty();
             for port in notified {
@@ -137,12 +144,6 @@ impl Dom0 {
             }
             if ended {
                 self.manager.domain_event();
-            }
-            while let Some(frame) = self.manager.next_frame() {
-                if let Some(socket) = self.sockets.get_mut(&frame.stream().connection()) {
-                    // Who has gone is told as such by its reader.
-                    socket.write_all(&frame.in_connection(0).to_bytes()).ok();
-                }
             }
             if !busy {
                 let now = self.state.borrow().now();

@@ -91,7 +91,7 @@ fn a_domain_that_comes_and_goes_leaves_nothing() {
 
 #[test]
 fn a_failure_at_any_point_leaves_nothing_and_says_so() {
-    let mut points = 0;
+    let (mut points, mut told) = (0, 0);
     loop {
         let mut bench = Bench::new();
         bench.host().fail_after = Some(points);
@@ -100,17 +100,17 @@ fn a_failure_at_any_point_leaves_nothing_and_says_so() {
             assert!(result.is_ok(), "no point was left");
             break;
         }
-        assert_eq!(
-            code(result),
-            ErrorCode::InsufficientMemory,
-            "point {points}"
-        );
+        match result {
+            Err(error) => assert_eq!(error.code, ErrorCode::InsufficientMemory, "point {points}"),
+            // It was told before it was let go, which fails for a broken hypervisor only.
+            Ok(_) => told += 1,
+        }
         bench.assert_empty();
         assert_eq!(bench.host().free(), TOTAL, "point {points}");
         bench.create("a");
         points += 1;
     }
-    assert!(points > 10, "{points} points");
+    assert!(points > 10 && told == 1, "{points} points, {told} told");
 }
 
 #[test]

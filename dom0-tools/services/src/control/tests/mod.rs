@@ -64,7 +64,9 @@ impl Bench {
     /// Works until there is nothing to do at once.
     pub(super) fn settle(&mut self) {
         for _ in 0..10_000 {
-            if !self.manager.work().again {
+            let next = self.manager.work();
+            self.manager.let_go();
+            if !next.again {
                 return;
             }
         }
