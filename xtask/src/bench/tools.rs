@@ -6,6 +6,7 @@
 //! costs. On Xen the first domain's clock is read before and behind the command. Xen's tools return before a change is
 //! reached: there the state is looked at until it is, and the cost of looking is taken off again.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -31,6 +32,8 @@ const MEMORY_MIB: u64 = 32;
 const LESS_MIB: u64 = 24;
 /// Listings that are measured here.
 const LISTINGS: usize = 9;
+/// Time for guests to start, and for the idle CPU to scrub frames for those who come next: Xen scrubs all memory at boot.
+const REST: Duration = Duration::from_secs(3);
 /// How long all of it may take on a busy host.
 const LIMIT: Duration = Duration::from_secs(3000);
 
@@ -61,6 +64,7 @@ pub(crate) fn paravane(workspace: &Workspace, images: &Images) -> Result<Figures
         let mut add = |operation: &str, count: f64| {
             figures.add(&name(operation, crowd), INSTRUCTIONS, count);
         };
+        thread::sleep(REST);
         add("create", create(&client, "probe")?);
         add("list", list(&client)?);
         let less = format!("{LESS_MIB}MiB");
