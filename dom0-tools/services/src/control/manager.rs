@@ -11,8 +11,8 @@ use super::{
     words,
 };
 use crate::{
-    DomId, resources,
-    resources::Ledger,
+    DomId,
+    resources::{Ledger, overhead_frames},
     xenstore::{self, Quota},
 };
 use alloc::{
@@ -283,7 +283,11 @@ impl<H: Host> Manager<H> {
         let host = self.host.host_info()?;
         let mut promised = self.kept_by_moves()?;
         for domain in self.domains.values() {
-            promised = promised.saturating_add(self.promised_to(domain)?);
+            let record = self.body(domain)?;
+            let taken = record.map_or(0, |r| r.overhead_frames.saturating_add(r.shared_frames));
+            promised = promised
+                .saturating_add(growth(domain, record.as_ref()))
+                .saturating_add(overhead_frames(domain.config.max_frames).saturating_sub(taken));
         }
         Ok(Ledger {
             total_frames: host.total_frames,
@@ -297,24 +301,21 @@ impl<H: Host> Manager<H> {
         })
     }
 
-    /// Frames that a domain is to get yet.
+    /// Frames of its own that a domain is to get yet.
     pub(super) fn promised_to(&self, domain: &Domain<H::Page>) -> Result<u64, HostError> {
-        let overhead = match domain.life {
-            Life::Building { .. } | Life::Restarting { .. } => {
-                resources::overhead_frames(domain.config.max_frames)
-            }
-            Life::Started => 0,
-        };
-        let owned = match domain.life {
-            Life::Restarting { .. } => 0,
-            Life::Building { .. } | Life::Started => {
-                self.record(domain.id)?.map_or(0, |record| record.frames)
-            }
-        };
-        Ok(domain
-            .memory
-            .wanted
-            .saturating_sub(owned)
-            .saturating_add(overhead))
+        Ok(growth(domain, self.body(domain)?.as_ref()))
     }
+
+    /// The hypervisor's record of a domain that is not about to be made anew.
+    fn body(&self, domain: &Domain<H::Page>) -> Result<Option<DomainRecord>, HostError> {
+        match domain.life {
+            Life::Restarting { .. } => Ok(None),
+            Life::Building { .. } | Life::Started => self.record(domain.id),
+        }
+    }
+}
+
+fn growth<P>(domain: &Domain<P>, record: Option<&DomainRecord>) -> u64 {
+    let owned = record.map_or(0, |record| record.frames);
+    domain.memory.wanted.saturating_sub(owned)
 }

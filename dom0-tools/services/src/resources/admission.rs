@@ -9,17 +9,23 @@ use thiserror::Error;
 /// vCPUs that a domain may have: those whose `vcpu_info` lies in `shared_info`.
 pub const MAX_VCPUS: u32 = 32;
 
-/// Frames kept back for the hypervisor's own needs while domains run: grant frames, tables of M2P views.
+/// Frames kept back for views of the M2P whose frames are scattered over the machine: one each for 2 MiB in which a domain
+/// has a frame.
 pub const HOST_RESERVE_FRAMES: u64 = 1024;
+
+/// Frames that a domain can make the hypervisor take with its grants: 63 of its table, 64 of records, 32 of handles.
+const GRANT_FRAMES: u64 = 63 + 64 + 32;
+/// Shared pages, and the tables of an M2P view.
+const FIXED_FRAMES: u64 = 16;
 
 /// Most frames of one domain that the arithmetic below is meant for (16 TiB).
 const MOST_FRAMES: u64 = 1 << 32;
 
-/// Frames that the hypervisor takes on behalf of a domain besides its own: M2P view, shared pages, bookkeeping. An estimate
-/// for admission; what is really taken is the hypervisor's count.
+/// Frames that a domain may make the hypervisor take besides its own, which are kept for it as long as it lives; what is
+/// really taken is the hypervisor's count.
 #[must_use]
 pub const fn overhead_frames(max_frames: u64) -> u64 {
-    64 + max_frames / 256
+    FIXED_FRAMES + GRANT_FRAMES + max_frames / 512
 }
 
 /// What a new domain asks for.

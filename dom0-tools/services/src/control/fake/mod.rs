@@ -116,7 +116,7 @@ impl FakeHost {
         let used: u64 = self
             .domains
             .values()
-            .map(|domain| domain.record.frames + OVERHEAD)
+            .map(|d| d.record.frames + d.record.overhead_frames + d.record.shared_frames)
             .sum();
         TOTAL - used
     }

@@ -8,7 +8,7 @@ use crate::{
     xenstore::{Operation, Path},
 };
 use alloc::{rc::Rc, sync::Arc, vec::Vec};
-use dom0_protocol::{Request, domain::DomainState, request::Balloon, wait::Wait};
+use dom0_protocol::{Reply, Request, domain::DomainState, request::Balloon, wait::Wait};
 
 struct Random(u64);
 
@@ -115,4 +115,27 @@ fn nonsense_in_every_ring_and_node_is_the_guests_own_matter() {
         }
         bench.assert_empty();
     }
+}
+
+/// What admission would give to a newcomer.
+fn available(bench: &mut Bench) -> u64 {
+    match bench.ask(Request::HostInfo) {
+        Ok(Reply::Host(host)) => host.available_memory_bytes,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn all_that_domains_make_the_hypervisor_take_was_kept_for_them() {
+    let mut bench = Bench::new();
+    let ids: Vec<u16> = (0..7)
+        .map(|n| bench.create(&alloc::format!("d{n}")))
+        .collect();
+    let before = available(&mut bench);
+    for id in ids {
+        let record = &mut bench.host().domain(id).record;
+        record.shared_frames += 63;
+        record.overhead_frames += 64 + 32;
+    }
+    assert_eq!(available(&mut bench), before, "it was nobody else's");
 }
