@@ -11,92 +11,112 @@ use hypervisor_core::fake::{fail_heap, heap_requests};
 
 use super::{Arguments, Clean, End, Scenario, all, clean};
 
-/// What of a call stays when it fails later, and why; all operations of a call, or one.
-const STAYS: &[(u32, Option<u32>, &str)] = &[
-    (number::SET_TRAP_TABLE, None, "entries before a failing one"),
-    (number::MMU_UPDATE, Some(0), "elements before a failing one"),
-    (number::MMUEXT_OP, Some(0), "elements before a failing one"),
-    (number::MEMORY_OP, Some(0), "extents before a failing one"),
-    (number::MEMORY_OP, Some(1), "extents before a failing one"),
+/// When something of a call may stay though it fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    /// What was done before the fault, wherever that is.
+    Before,
+    /// All of it, where nothing failed but the last copy, which tells the caller.
+    Untold,
+}
+
+/// Calls of which something stays when they fail later, and what; all operations of a call, or one.
+const STAYS: &[(u32, Option<u32>, Stays, &str)] = &[
+    (
+        number::SET_TRAP_TABLE,
+        None,
+        Stays::Before,
+        "entries before a failing one",
+    ),
+    (
+        number::MMU_UPDATE,
+        Some(0),
+        Stays::Before,
+        "elements before a failing one",
+    ),
+    (
+        number::MMUEXT_OP,
+        Some(0),
+        Stays::Before,
+        "elements before a failing one",
+    ),
+    (
+        number::MEMORY_OP,
+        Some(0),
+        Stays::Before,
+        "extents before a failing one",
+    ),
+    (
+        number::MEMORY_OP,
+        Some(1),
+        Stays::Before,
+        "extents before a failing one",
+    ),
     (
         number::MEMORY_OP,
         Some(6),
+        Stays::Before,
         "extents before a failing one, tables of the M2P view",
     ),
     (
         number::MEMORY_OP,
         Some(11),
+        Stays::Before,
         "an exchange whose new frames could not be told",
     ),
-    (number::MULTICALL, None, "calls before a failing one"),
+    (
+        number::MULTICALL,
+        None,
+        Stays::Before,
+        "calls before a failing one",
+    ),
     (
         number::GRANT_TABLE_OP,
         Some(0),
-        "the mapping whose status could not be written",
+        Stays::Before,
+        "elements before a failing one, told or not",
     ),
     (
         number::GRANT_TABLE_OP,
         Some(1),
-        "the end of a mapping whose status could not be written",
+        Stays::Before,
+        "elements before a failing one, told or not",
     ),
     (
         number::GRANT_TABLE_OP,
         Some(7),
-        "the end of a mapping whose status could not be written",
+        Stays::Before,
+        "elements before a failing one, told or not",
     ),
     (
         number::GRANT_TABLE_OP,
         Some(11),
-        "an exchange whose status could not be written",
+        Stays::Untold,
+        "the exchange",
     ),
     (
         number::GRANT_TABLE_OP,
         Some(2),
+        Stays::Before,
         "a table grows before its frames are told",
     ),
     (
         number::EVENT_CHANNEL_OP,
-        Some(0),
-        "the port whose number could not be written",
-    ),
-    (
-        number::EVENT_CHANNEL_OP,
-        Some(1),
-        "the port whose number could not be written",
-    ),
-    (
-        number::EVENT_CHANNEL_OP,
-        Some(2),
-        "the port whose number could not be written",
-    ),
-    (
-        number::EVENT_CHANNEL_OP,
-        Some(6),
-        "the port whose number could not be written",
-    ),
-    (
-        number::EVENT_CHANNEL_OP,
-        Some(7),
-        "the port whose number could not be written",
-    ),
-    (
-        number::EVENT_CHANNEL_OP,
-        Some(11),
-        "the control block whose link bits could not be written",
-    ),
-    (
-        number::PARAVANE_OP,
         None,
-        "what was done before the structure could not be written back",
+        Stays::Untold,
+        "the port, or the control block",
     ),
+    (number::PARAVANE_OP, None, Stays::Untold, "what was done"),
 ];
 
 impl Scenario {
-    fn stays(self) -> Option<&'static str> {
+    /// What may stay of the call; `told`: more failed than the last copy.
+    fn stays(self, told: bool) -> Option<&'static str> {
         let mut listed = STAYS.iter();
         listed
-            .find(|(call, operation, _)| {
-                *call == self.call && (operation.is_none() || *operation == self.operation)
+            .find(|(call, operation, stays, _)| {
+                let operation = operation.is_none() || *operation == self.operation;
+                *call == self.call && operation && (*stays == Stays::Before || !told)
             })
             .map(|(.., why)| *why)
     }
@@ -105,12 +125,13 @@ impl Scenario {
 /// Judges a call that met a fault, and repeats it without one.
 fn judge(
     scenario: Scenario,
-    (what, point): (&str, u64),
+    (what, point, points): (&str, u64, u64),
     bench: &mut Bench,
     arguments: Arguments,
     (before, failed, clean): (&Snapshot, End, &Clean),
 ) {
-    let name = format!("{} at {what}", scenario.name());
+    let name = format!("{} at {what} {point} of {points}", scenario.name());
+    let stays = scenario.stays(what != COPY || point + 1 != points);
     if failed == End::Off {
         // Only what ends the machine anyway, or a domain that cannot go on without what could not be read.
         let may = clean.end == End::Off || scenario.call == number::IRET;
@@ -124,16 +145,12 @@ fn judge(
         && Errno::from_register(result).is_ok()
         && failed != clean.end
     {
-        assert!(
-            scenario.stays().is_some(),
-            "{name}: {result} is not an error"
-        );
+        assert!(stays.is_some(), "{name}: {result} is not an error");
     }
     let changed = after != *before;
     if changed && failed != clean.end {
-        let why = scenario.stays();
         assert!(
-            why.is_some(),
+            stays.is_some(),
             "{name}: {failed:?}\n{}",
             before.difference(&after)
         );
@@ -146,7 +163,7 @@ fn judge(
         bench.recount();
     }
     // The first thing that can fail does so before anything is done.
-    if point == 0 || scenario.stays().is_none() {
+    if point == 0 || stays.is_none() {
         assert_eq!(again, clean.end, "{name}, again");
         if let Some(wanted) = &clean.after {
             let now = Snapshot::of(bench);
@@ -155,58 +172,56 @@ fn judge(
     }
 }
 
-#[test]
-fn every_guest_copy_may_fail() {
-    let mut points = 0;
+const COPY: &str = "copy";
+
+/// Makes each call with a fault at each of its points: `points` tells how many it has, `order` makes one fail, or none.
+fn fail_each(what: &str, points: fn(&Clean) -> u64, order: fn(&Bench, Option<u64>)) {
+    let mut all_points = 0;
     for (scenario, mut bench, arguments) in all() {
         let clean = clean(scenario, &mut bench, arguments);
-        for point in 0..clean.copies {
+        for point in 0..points(&clean) {
             let (mut bench, arguments) = scenario.prepare().unwrap();
             let before = Snapshot::of(&bench);
-            // The copy itself, and the second try that a spurious fault would get.
-            bench.hv.machine().order(|orders| {
-                let first = orders.copies + point;
-                orders.fail_copies = first..first + 2;
-            });
+            order(&bench, Some(point));
             let failed = scenario.run(&mut bench, arguments);
-            bench.hv.machine().order(|orders| orders.fail_copies = 0..0);
-            let what = format!("copy {point} of {}", clean.copies);
+            order(&bench, None);
             judge(
                 scenario,
-                (&what, point),
+                (what, point, points(&clean)),
                 &mut bench,
                 arguments,
                 (&before, failed, &clean),
             );
-            points += 1;
+            all_points += 1;
         }
     }
-    println!("{points} copies failed");
+    println!("{all_points} times {what}");
+}
+
+#[test]
+fn every_guest_copy_may_fail() {
+    fail_each(
+        COPY,
+        |clean| clean.copies,
+        |bench, point| {
+            bench.hv.machine().order(|orders| {
+                // The copy itself, and the second try that a spurious fault would get.
+                orders.fail_copies = point.map_or(0..0, |point| {
+                    let first = orders.copies + point;
+                    first..first + 2
+                });
+            });
+        },
+    );
 }
 
 #[test]
 fn every_request_to_the_heap_may_fail() {
-    let mut points = 0;
-    for (scenario, mut bench, arguments) in all() {
-        let clean = clean(scenario, &mut bench, arguments);
-        for point in 0..clean.requests {
-            let (mut bench, arguments) = scenario.prepare().unwrap();
-            let before = Snapshot::of(&bench);
-            fail_heap(Some(heap_requests() + point));
-            let failed = scenario.run(&mut bench, arguments);
-            fail_heap(None);
-            let what = format!("request {point} of {}", clean.requests);
-            judge(
-                scenario,
-                (&what, point),
-                &mut bench,
-                arguments,
-                (&before, failed, &clean),
-            );
-            points += 1;
-        }
-    }
-    println!("{points} requests failed");
+    fail_each(
+        "request",
+        |clean| clean.requests,
+        |_, point| fail_heap(point.map(|point| heap_requests() + point)),
+    );
 }
 
 #[test]
@@ -234,7 +249,7 @@ fn the_pool_may_end_at_every_frame() {
             bench.recount();
             let after = Snapshot::of(&bench);
             assert!(
-                after == before || scenario.stays().is_some(),
+                after == before || scenario.stays(true).is_some(),
                 "{} at {what}: {failed:?}\n{}",
                 scenario.name(),
                 before.difference(&after)
