@@ -57,7 +57,7 @@ pub struct AuditBreach {
     pub place: u64,
 }
 layout!(AuditBreach = "": 32 { header @ 0, invariant @ 8, action @ 12, domid @ 16, reserved @ 18, place @ 24 });
-control!(AuditBreach is AUDIT_BREACH version 1);
+control!(AuditBreach is AUDIT_BREACH version 1, reserves reserved);
 
 constants! {
     /// Recounts all references and types.

@@ -25,7 +25,7 @@ pub struct DomainCounters {
     pub counts: [u64; COUNTER_KINDS],
 }
 layout!(DomainCounters = "": 1040 { header @ 0, domid @ 8, reserved @ 10, counts @ 16 });
-control!(DomainCounters is DOMAIN_COUNTERS version 1);
+control!(DomainCounters is DOMAIN_COUNTERS version 1, reserves reserved);
 
 constants! {
     /// Tells what a domain has asked for.

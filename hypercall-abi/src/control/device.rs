@@ -35,7 +35,7 @@ pub struct PciRead {
 layout!(PciRead = "": 24 {
     header @ 0, bus @ 8, device @ 9, function @ 10, width @ 11, register @ 12, reserved @ 14, value @ 16, reserved2 @ 20,
 });
-control!(PciRead is PCI_READ version 1);
+control!(PciRead is PCI_READ version 1, reserves reserved, reserved2);
 
 /// Argument of `PCI_WRITE`. Addresses of devices, bridges and interrupt registers are the hypervisor's: `EACCES`.
 #[derive(
@@ -65,7 +65,7 @@ pub struct PciWrite {
 layout!(PciWrite = "": 24 {
     header @ 0, bus @ 8, device @ 9, function @ 10, width @ 11, register @ 12, reserved @ 14, value @ 16, reserved2 @ 20,
 });
-control!(PciWrite is PCI_WRITE version 1);
+control!(PciWrite is PCI_WRITE version 1, reserves reserved, reserved2);
 
 /// Argument and answer of `MSIX_BIND`: the hypervisor programs the entry and unmasks it.
 #[derive(
@@ -93,7 +93,7 @@ pub struct MsixBind {
 layout!(MsixBind = "": 24 {
     header @ 0, bus @ 8, device @ 9, function @ 10, reserved @ 11, entry @ 12, pirq @ 16, reserved2 @ 20,
 });
-control!(MsixBind is MSIX_BIND version 1);
+control!(MsixBind is MSIX_BIND version 1, reserves reserved, reserved2);
 
 constants! {
     /// Reads PCI configuration space.

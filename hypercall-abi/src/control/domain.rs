@@ -42,7 +42,7 @@ layout!(DomainCreate = "": 72 {
     header @ 0, domid @ 8, reserved @ 10, max_vcpus @ 12, max_frames @ 16, uuid @ 24, weight @ 40, cap_percent @ 44,
     affinity @ 48, shared_info_mfn @ 56, grant_table_mfn @ 64,
 });
-control!(DomainCreate is DOMAIN_CREATE version 1);
+control!(DomainCreate is DOMAIN_CREATE version 1, reserves reserved);
 
 /// Argument of `DOMAIN_DESTROY`.
 #[derive(
@@ -58,7 +58,7 @@ pub struct DomainDestroy {
     pub reserved: [u16; 3],
 }
 layout!(DomainDestroy = "": 16 { header @ 0, domid @ 8, reserved @ 10 });
-control!(DomainDestroy is DOMAIN_DESTROY version 1);
+control!(DomainDestroy is DOMAIN_DESTROY version 1, reserves reserved);
 
 /// Argument of `DOMAIN_PAUSE`.
 #[derive(
@@ -74,7 +74,7 @@ pub struct DomainPause {
     pub reserved: [u16; 3],
 }
 layout!(DomainPause = "": 16 { header @ 0, domid @ 8, reserved @ 10 });
-control!(DomainPause is DOMAIN_PAUSE version 1);
+control!(DomainPause is DOMAIN_PAUSE version 1, reserves reserved);
 
 /// Argument of `DOMAIN_UNPAUSE`.
 #[derive(
@@ -90,7 +90,7 @@ pub struct DomainUnpause {
     pub reserved: [u16; 3],
 }
 layout!(DomainUnpause = "": 16 { header @ 0, domid @ 8, reserved @ 10 });
-control!(DomainUnpause is DOMAIN_UNPAUSE version 1);
+control!(DomainUnpause is DOMAIN_UNPAUSE version 1, reserves reserved);
 
 /// Argument of `DOMAIN_SET_MAX`.
 #[derive(
@@ -108,7 +108,7 @@ pub struct DomainSetMax {
     pub max_frames: u64,
 }
 layout!(DomainSetMax = "": 24 { header @ 0, domid @ 8, reserved @ 10, max_frames @ 16 });
-control!(DomainSetMax is DOMAIN_SET_MAX version 1);
+control!(DomainSetMax is DOMAIN_SET_MAX version 1, reserves reserved);
 
 /// Argument of `DOMAIN_SET_LIMIT`.
 #[derive(
@@ -126,7 +126,7 @@ pub struct DomainSetLimit {
     pub limit_frames: u64,
 }
 layout!(DomainSetLimit = "": 24 { header @ 0, domid @ 8, reserved @ 10, limit_frames @ 16 });
-control!(DomainSetLimit is DOMAIN_SET_LIMIT version 1);
+control!(DomainSetLimit is DOMAIN_SET_LIMIT version 1, reserves reserved);
 
 /// Argument of `DOMAIN_RESUME`.
 #[derive(
@@ -142,7 +142,7 @@ pub struct DomainResume {
     pub reserved: [u16; 3],
 }
 layout!(DomainResume = "": 16 { header @ 0, domid @ 8, reserved @ 10 });
-control!(DomainResume is DOMAIN_RESUME version 1);
+control!(DomainResume is DOMAIN_RESUME version 1, reserves reserved);
 
 /// Question and answer of `DOMAIN_INFO`: walks all domains, or looks at one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -158,7 +158,7 @@ pub struct DomainInfo {
     pub record: DomainRecord,
 }
 layout!(DomainInfo = "": 256 { header @ 0, first @ 8, reserved @ 10, record @ 16 });
-control!(DomainInfo is DOMAIN_INFO version 1);
+control!(DomainInfo is DOMAIN_INFO version 1, reserves reserved);
 
 /// What there is to know of a domain. Numbers are the hypervisor's own counts, never a guest's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

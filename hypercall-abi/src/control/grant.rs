@@ -28,7 +28,7 @@ pub struct GrantSeed {
     pub reserved2: u32,
 }
 layout!(GrantSeed = "": 32 { header @ 0, domid @ 8, backend @ 10, gref @ 12, mfn @ 16, reserved @ 24, reserved2 @ 28 });
-control!(GrantSeed is GRANT_SEED version 1);
+control!(GrantSeed is GRANT_SEED version 1, reserves reserved, reserved2);
 
 constants! {
     /// Writes an entry of a new domain's grant table.

@@ -62,7 +62,7 @@ pub struct CpuInfo {
     pub interrupts: u64,
 }
 layout!(CpuInfo = "": 48 { header @ 0, cpu @ 8, reserved @ 12, idle_ns @ 16, busy_ns @ 24, wakeups @ 32, interrupts @ 40 });
-control!(CpuInfo is CPU_INFO version 1);
+control!(CpuInfo is CPU_INFO version 1, reserves reserved);
 
 /// Question and answer of `LOG_READ`. `VIRQ_CON_RING` tells of new text.
 #[derive(

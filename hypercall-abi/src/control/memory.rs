@@ -35,7 +35,7 @@ pub struct MemoryWrite {
 layout!(MemoryWrite = "": 40 {
     header @ 0, domid @ 8, reserved @ 10, count @ 12, done @ 16, reserved2 @ 20, frames @ 24, data @ 32,
 });
-control!(MemoryWrite is MEMORY_WRITE version 1);
+control!(MemoryWrite is MEMORY_WRITE version 1, reserves reserved, reserved2);
 
 /// Argument of `MEMORY_READ`: copies frames of any domain out.
 #[derive(
@@ -63,7 +63,7 @@ pub struct MemoryRead {
 layout!(MemoryRead = "": 40 {
     header @ 0, domid @ 8, reserved @ 10, count @ 12, done @ 16, reserved2 @ 20, frames @ 24, data @ 32,
 });
-control!(MemoryRead is MEMORY_READ version 1);
+control!(MemoryRead is MEMORY_READ version 1, reserves reserved, reserved2);
 
 constants! {
     /// Copies pages into frames.

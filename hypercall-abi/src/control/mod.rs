@@ -53,11 +53,13 @@ pub trait ControlArgument: FromBytes + IntoBytes + Immutable + KnownLayout + Cop
 
     /// The header in this one.
     fn header(&self) -> ControlHeader;
+    /// Whether what is reserved in it is zero.
+    fn reserves_zero(&self) -> bool;
 }
 
-/// Ties a structure to its operation and version.
+/// Ties a structure to its operation and version, and names its reserved fields.
 macro_rules! control {
-    ($type:ident is $operation:ident version $version:literal) => {
+    ($type:ident is $operation:ident version $version:literal $(, reserves $($field:ident),+)?) => {
         impl $crate::control::ControlArgument for $type {
             const OPERATION: u32 = $operation;
             const VERSION: u16 = $version;
@@ -70,10 +72,18 @@ macro_rules! control {
             fn header(&self) -> $crate::control::ControlHeader {
                 self.header
             }
+
+            fn reserves_zero(&self) -> bool {
+                true $($(&& $crate::control::is_zero(&self.$field))+)?
+            }
         }
     };
 }
 pub(crate) use control;
+
+pub(crate) fn is_zero(field: &(impl IntoBytes + Immutable)) -> bool {
+    field.as_bytes().iter().all(|&byte| byte == 0)
+}
 
 #[expect(
     clippy::cast_possible_truncation,

@@ -29,7 +29,7 @@ pub struct SchedSet {
 layout!(SchedSet = "": 32 {
     header @ 0, domid @ 8, reserved @ 10, weight @ 12, cap_percent @ 16, reserved2 @ 20, affinity @ 24,
 });
-control!(SchedSet is SCHED_SET version 1);
+control!(SchedSet is SCHED_SET version 1, reserves reserved, reserved2);
 
 /// Question and answer of `SCHED_GET`.
 #[derive(
@@ -55,7 +55,7 @@ pub struct SchedGet {
 layout!(SchedGet = "": 32 {
     header @ 0, domid @ 8, reserved @ 10, weight @ 12, cap_percent @ 16, reserved2 @ 20, affinity @ 24,
 });
-control!(SchedGet is SCHED_GET version 1);
+control!(SchedGet is SCHED_GET version 1, reserves reserved, reserved2);
 
 constants! {
     /// Sets weight, cap and affinity.

@@ -25,7 +25,7 @@ pub struct VcpuSetContext {
     pub context: GuestPtr<VcpuGuestContext>,
 }
 layout!(VcpuSetContext = "": 24 { header @ 0, domid @ 8, reserved @ 10, vcpu @ 12, context @ 16 });
-control!(VcpuSetContext is VCPU_SET_CONTEXT version 1);
+control!(VcpuSetContext is VCPU_SET_CONTEXT version 1, reserves reserved);
 
 /// Question and answer of `VCPU_INFO`.
 #[derive(
@@ -55,7 +55,7 @@ pub struct VcpuRecord {
 layout!(VcpuRecord = "": 72 {
     header @ 0, domid @ 8, reserved @ 10, vcpu @ 12, state @ 16, pcpu @ 20, cpu_time_ns @ 24, runstate_ns @ 32, wakeups @ 64,
 });
-control!(VcpuRecord is VCPU_INFO version 1);
+control!(VcpuRecord is VCPU_INFO version 1, reserves reserved);
 
 constants! {
     /// Gives a vCPU its state.

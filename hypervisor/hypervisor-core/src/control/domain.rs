@@ -24,6 +24,7 @@ use crate::domain::create::{self, Request};
 use crate::domain::life::{Life, LifeRecord};
 use crate::domain::rights::ControlRight;
 use crate::domain::{DomId, Domain, teardown};
+use crate::frame::Account;
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
 
@@ -32,7 +33,6 @@ pub(super) fn domain_create<M: Machine>(
     _: ControlRight,
     request: &mut DomainCreate,
 ) -> Answer {
-    require(request.reserved == 0)?;
     let id = if request.domid == RawDomId::INVALID {
         None
     } else {
@@ -62,7 +62,6 @@ pub(super) fn domain_destroy<M: Machine>(
     _: ControlRight,
     request: &mut DomainDestroy,
 ) -> Answer {
-    require(request.reserved == [0; 3])?;
     let domain = other(caller, request.domid)?;
     match teardown::go_on(caller, &domain)? {
         teardown::Progress::Gone => Ok(End::Done),
@@ -75,7 +74,6 @@ pub(super) fn domain_pause<M: Machine>(
     _: ControlRight,
     request: &mut DomainPause,
 ) -> Answer {
-    require(request.reserved == [0; 3])?;
     let domain = other(caller, request.domid)?;
     alive(caller, &domain)?;
     caller.hv.pause_and_wait(&domain, &mut caller.held);
@@ -87,7 +85,6 @@ pub(super) fn domain_unpause<M: Machine>(
     _: ControlRight,
     request: &mut DomainUnpause,
 ) -> Answer {
-    require(request.reserved == [0; 3])?;
     let domain = other(caller, request.domid)?;
     {
         let (mut life, _) = domain.life.lock(&mut caller.held);
@@ -109,7 +106,6 @@ pub(super) fn domain_resume<M: Machine>(
     _: ControlRight,
     request: &mut DomainResume,
 ) -> Answer {
-    require(request.reserved == [0; 3])?;
     let domain = other(caller, request.domid)?;
     let resumed = domain.life.lock(&mut caller.held).0.resume();
     require(resumed)?;
@@ -125,13 +121,7 @@ pub(super) fn domain_set_max<M: Machine>(
     _: ControlRight,
     request: &mut DomainSetMax,
 ) -> Answer {
-    require(request.reserved == [0; 3])?;
-    let domain = caller.resolve(request.domid)?;
-    alive(caller, &domain)?;
-    let account = domain
-        .memory
-        .account(caller.hv.frames())
-        .ok_or(Errno::EINVAL)?;
+    let account = account(caller, request.domid)?;
     account.set_maximum(Frames::new(request.max_frames));
     Ok(End::Done)
 }
@@ -141,15 +131,20 @@ pub(super) fn domain_set_limit<M: Machine>(
     _: ControlRight,
     request: &mut DomainSetLimit,
 ) -> Answer {
-    require(request.reserved == [0; 3])?;
-    let domain = caller.resolve(request.domid)?;
-    alive(caller, &domain)?;
-    let account = domain
-        .memory
-        .account(caller.hv.frames())
-        .ok_or(Errno::EINVAL)?;
+    let account = account(caller, request.domid)?;
     account.set_limit(Frames::new(request.limit_frames));
     Ok(End::Done)
+}
+
+/// The account of a domain that is not being destroyed.
+fn account<'a, M: Machine>(
+    caller: &mut Caller<'a, M>,
+    named: RawDomId,
+) -> Result<&'a Account, Errno> {
+    let domain = caller.resolve(named)?;
+    alive(caller, &domain)?;
+    let account = domain.memory.account(caller.hv.frames());
+    account.ok_or(Errno::EINVAL)
 }
 
 pub(super) fn domain_info<M: Machine>(
@@ -157,7 +152,6 @@ pub(super) fn domain_info<M: Machine>(
     _: ControlRight,
     request: &mut DomainInfo,
 ) -> Answer {
-    require(request.reserved == [0; 3])?;
     let domain = caller
         .hv
         .domains
@@ -238,7 +232,6 @@ pub(super) fn domain_counters<M: Machine>(
     _: ControlRight,
     request: &mut DomainCounters,
 ) -> Answer {
-    require(request.reserved == [0; 3])?;
     let domain = caller.resolve(request.domid)?;
     request.counts = [0; COUNTER_KINDS];
     for vcpu in domain.vcpus() {

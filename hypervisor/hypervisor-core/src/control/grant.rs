@@ -15,7 +15,6 @@ pub(super) fn grant_seed<M: Machine>(
     _: ControlRight,
     request: &mut GrantSeed,
 ) -> Answer {
-    require(request.reserved == 0 && request.reserved2 == 0)?;
     let domain = caller.resolve(request.domid)?;
     building(caller, &domain)?;
     require(request.gref.0 < GNTTAB_NR_RESERVED_ENTRIES)?;

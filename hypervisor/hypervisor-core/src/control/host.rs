@@ -3,7 +3,7 @@
 use hypercall_abi::Errno;
 use hypercall_abi::control::host::{CpuInfo, HostInfo, LogRead, SetWallclock};
 
-use super::{Answer, End, require};
+use super::{Answer, End};
 use crate::caller::Caller;
 use crate::console::{LOG, LOG_BYTES};
 use crate::domain::rights::ControlRight;
@@ -66,7 +66,6 @@ pub(super) fn cpu_info<M: Machine>(
     _: ControlRight,
     info: &mut CpuInfo,
 ) -> Answer {
-    require(info.reserved == 0)?;
     let cpu = u8::try_from(info.cpu)
         .ok()
         .and_then(PhysCpu::new)

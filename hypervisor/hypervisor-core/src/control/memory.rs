@@ -22,7 +22,6 @@ pub(super) fn memory_write<M: Machine>(
     _: ControlRight,
     request: &mut MemoryWrite,
 ) -> Answer {
-    require(request.reserved == 0 && request.reserved2 == 0)?;
     let domain = caller.resolve(request.domid)?;
     if domain.id() != caller.domain.id() {
         building(caller, &domain)?;
@@ -54,7 +53,6 @@ pub(super) fn memory_read<M: Machine>(
     _: ControlRight,
     request: &mut MemoryRead,
 ) -> Answer {
-    require(request.reserved == 0 && request.reserved2 == 0)?;
     let domain = caller.resolve(request.domid)?;
     let owner: OwnerId = domain.memory.owner();
     let data = request.data;

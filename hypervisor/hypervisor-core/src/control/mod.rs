@@ -1,7 +1,7 @@
 //! Hypercall 56: the query that is open to every domain, and dom0's control of the machine.
 //!
 //! One file per group of operations. The dispatcher here is made from the table: it looks for the operation, asks for the right,
-//! copies the structure in once, holds its header to the version, and on the way back copies the structure out once. So a handler
+//! copies the structure in once, holds its header to the version and what is reserved to zero, and on the way back copies the structure out once. So a handler
 //! sees an owned structure whose version it knows, and who has no [`ControlRight`] cannot even name the operation.
 
 mod audit;
@@ -109,7 +109,8 @@ fn run<M: Machine, T: ControlArgument, A: Admission>(
         Ok(prepared) => prepared,
         Err(error) => return Outcome::Refused(error),
     };
-    if let Err(error) = check_header(argument.header(), T::HEADER) {
+    let checked = check_header(argument.header(), T::HEADER);
+    if let Err(error) = checked.and_then(|()| require(argument.reserves_zero())) {
         return Outcome::Refused(error);
     }
     let end = match handler(caller, admission, &mut argument) {
@@ -135,7 +136,7 @@ fn check_header(given: ControlHeader, known: ControlHeader) -> Result<(), Errno>
     }
 }
 
-/// A reserved field, or a value that has to hold.
+/// What has to hold.
 fn require(holds: bool) -> Result<(), Errno> {
     if holds { Ok(()) } else { Err(Errno::EINVAL) }
 }

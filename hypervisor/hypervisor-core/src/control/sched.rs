@@ -16,7 +16,6 @@ pub(super) fn sched_set<M: Machine>(
     _: ControlRight,
     request: &mut SchedSet,
 ) -> Answer {
-    require(request.reserved == 0 && request.reserved2 == 0)?;
     let domain = caller.resolve(request.domid)?;
     let share = share(
         caller.hv,
@@ -40,7 +39,6 @@ pub(super) fn sched_get<M: Machine>(
     _: ControlRight,
     request: &mut SchedGet,
 ) -> Answer {
-    require(request.reserved == 0 && request.reserved2 == 0)?;
     let domain = caller.resolve(request.domid)?;
     let group = domain.group().ok_or(Errno::ESRCH)?;
     let share = caller

@@ -11,7 +11,7 @@ use hypercall_abi::{Errno, RawDomId};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::domain::building;
-use super::{Answer, End, require};
+use super::{Answer, End};
 use crate::caller::Caller;
 use crate::domain::Domain;
 use crate::domain::rights::ControlRight;
@@ -27,7 +27,6 @@ pub(super) fn vcpu_set_context<M: Machine>(
     _: ControlRight,
     request: &mut VcpuSetContext,
 ) -> Answer {
-    require(request.reserved == 0)?;
     let domain = caller.resolve(request.domid)?;
     let vcpu = find(&domain, request.vcpu)?;
     building(caller, &domain)?;
@@ -71,7 +70,6 @@ pub(super) fn vcpu_info<M: Machine>(
     _: ControlRight,
     request: &mut VcpuRecord,
 ) -> Answer {
-    require(request.reserved == 0)?;
     let domain: Arc<Domain> = caller.resolve(RawDomId(request.domid.0))?;
     let vcpu = find(&domain, request.vcpu)?;
     let now = caller.now();

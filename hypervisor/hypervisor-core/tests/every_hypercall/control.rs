@@ -5,13 +5,14 @@ use hypercall_abi::ids::RawGrantRef;
 use hypercall_abi::mmu::MMUEXT_PIN_L4_TABLE;
 use hypercall_abi::sched::{SCHEDOP_REMOTE_SHUTDOWN, SHUTDOWN_SUSPEND};
 use hypercall_abi::table::prelude::*;
-use hypercall_abi::{GuestPtr, RawDomId, RawMfn, number};
-use hypervisor_core::fake::bench::{Bench, DATA};
+use hypercall_abi::{Errno, GuestLayout, GuestPtr, Layout, RawDomId, RawMfn, number};
+use hypervisor_core::fake::bench::{Bench, DATA, Ended};
+use hypervisor_core::fake::snapshot::Snapshot;
 
-use super::Arguments;
 use super::paging::pin;
 use super::setting::{BIG, LIST, SECOND, call, create, create_with};
 use super::vcpus::write_context;
+use super::{Arguments, End, variants};
 
 /// Frames of the second domain, listed at [`LIST`].
 fn listed(bench: &mut Bench) -> GuestPtr<RawMfn> {
@@ -121,4 +122,35 @@ pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<
     };
     assert_eq!(asked, operation, "the structure of another operation");
     Some([operation.into(), DATA, 0, 0, 0])
+}
+
+macro_rules! layouts {
+    ($($(#[doc = $doc:literal])* $number:literal $name:ident($argument:ident: InOut<$type:ident>)
+        since $since:literal by $who:ident;)*) => {
+        /// The structure of each operation.
+        const LAYOUTS: &[(u32, Layout)] = &[$(($number, <$type as GuestLayout>::LAYOUT)),*];
+    };
+}
+hypercall_abi::for_each_control_operation!(layouts);
+
+#[test]
+fn what_is_reserved_must_be_zero() {
+    let mut tried = 0;
+    for (operation, layout) in LAYOUTS {
+        let reserved = |name: &str| name.starts_with("reserved");
+        for field in layout.fields.iter().filter(|field| reserved(field.name)) {
+            for (scenario, mut bench, arguments) in variants(number::PARAVANE_OP, Some(*operation))
+            {
+                let at = DATA + u64::try_from(field.offset).unwrap();
+                bench.write(at, &1_u8);
+                let before = Snapshot::of(&bench);
+                let end = scenario.run(&mut bench, arguments);
+                let refused = End::Call(Ended::Result(Errno::EINVAL.to_register()));
+                assert_eq!(end, refused, "{}.{}", layout.name, field.name);
+                assert!(before == Snapshot::of(&bench), "{}", layout.name);
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 20, "only {tried} reserved fields");
 }
