@@ -198,17 +198,17 @@ impl<M: Machine> Ram<'_, M> {
         let Some(root) = self.frames.lookup(account.view()) else {
             return true;
         };
-        while let Some((at, l2)) = self.first_own(root, Below::L2) {
-            while let Some((at, l1)) = self.first_own(l2, Below::L1) {
-                while let Some((at, page)) = self.first_own(l1, Below::Page) {
+        for (at_l2, l2) in self.all_own(root, Below::L2) {
+            for (at_l1, l1) in self.all_own(l2, Below::L1) {
+                for (at, page) in self.all_own(l1, Below::Page) {
                     self.free_below(account, l1, at, page, Below::Page);
                 }
-                self.free_below(account, l2, at, l1, Below::L1);
+                self.free_below(account, l2, at_l1, l1, Below::L1);
                 if self.machine.preempt_due() {
                     return false;
                 }
             }
-            self.free_below(account, root, at, l2, Below::L2);
+            self.free_below(account, root, at_l2, l2, Below::L2);
         }
         account.set_view(None);
         self.give_back(root);
@@ -296,10 +296,6 @@ impl<M: Machine> Ram<'_, M> {
 
     fn all_own(self, table: Mfn, below: Below) -> impl Iterator<Item = (EntryIndex, Mfn)> {
         EntryIndex::all().filter_map(move |index| Some((index, self.own_at(table, index, below)?)))
-    }
-
-    fn first_own(self, table: Mfn, below: Below) -> Option<(EntryIndex, Mfn)> {
-        self.all_own(table, below).next()
     }
 
     fn free_below(self, account: &Account, table: Mfn, at: EntryIndex, own: Mfn, below: Below) {

@@ -3,10 +3,10 @@
 //! First the roots and descriptor pages of all vCPUs, then, frame by frame, pins, partial tables and the allocation itself:
 //! the domain's M2P view leads to its frames, so this takes as long as the domain is large, not the machine.
 //! There are no linear tables, so that order takes down every tree. What others still map stays until they unmap it; the
-//! M2P view goes last, when nothing is left that it could describe. Progress is this value and the frames themselves.
+//! M2P view goes last, when no frame of the domain's own is left that it could describe. Progress is this value and the frames themselves.
 
 use crate::domain::account::DomainMemory;
-use crate::frame::{Account, Ram, types::Phase};
+use crate::frame::{Ram, types::Phase};
 use crate::ids::Mfn;
 use crate::machine::Machine;
 use crate::sync::Held;
@@ -89,13 +89,16 @@ impl Teardown {
         }
         // Whoever was charged before the domain was dying may be given its frames behind the walk: the next goes over all again.
         self.next = 0;
-        if holds_frames(account) {
+        if account.total().get() != 0 {
             return Remains::Others;
         }
-        if ram.drop_view_step(domain.owner()) {
-            Remains::Nothing
-        } else {
+        // What the hypervisor shares with it needs no number any more; whoever ends that need not wait for the view then.
+        if !ram.drop_view_step(domain.owner()) {
             Remains::Work
+        } else if account.special().get() != 0 {
+            Remains::Others
+        } else {
+            Remains::Nothing
         }
     }
 
@@ -142,10 +145,6 @@ fn next_candidate<M: Machine>(
         *next = found.get().max(first);
         *page_end = first.saturating_add(VIEW_PAGE);
     }
-}
-
-fn holds_frames(account: &Account) -> bool {
-    account.total().get() != 0 || account.special().get() != 0
 }
 
 impl<M: Machine> Tables<'_, M> {
