@@ -203,13 +203,14 @@ impl Vcpu {
 
     /// Latches an NMI.
     pub fn raise_nmi(&self) {
-        self.nmi.store(true, Ordering::Release);
+        // SeqCst, as the bits of events: see `Hypervisor::notify`.
+        self.nmi.store(true, Ordering::SeqCst);
     }
 
     /// Whether an NMI is latched.
     #[must_use]
     pub fn nmi_pending(&self) -> bool {
-        self.nmi.load(Ordering::Acquire)
+        self.nmi.load(Ordering::SeqCst)
     }
 
     /// Takes the latched NMI.
