@@ -12,14 +12,12 @@ use crate::guest::GuestMemory;
 use crate::hypervisor::Hypervisor;
 use crate::ids::{Nanos, PhysCpu};
 use crate::machine::Machine;
+use crate::paging::layout;
 use crate::paging::root::{self, NoRoot};
 use crate::sync::Held;
 use crate::time::{clock, runstate};
 use crate::vcpu::shared::Vcpu;
 use crate::vcpu::{Mode, VcpuState};
-
-const LOW_END: u64 = 0x0000_8000_0000_0000;
-const HIGH_START: u64 = 0xffff_8800_0000_0000;
 
 /// The running vCPU, its domain, and the effects gathered so far.
 #[derive(Debug)]
@@ -187,29 +185,5 @@ impl<'a, M: Machine> Caller<'a, M> {
 /// Whether all bytes of a range lie in one of the two halves that are a guest's.
 #[must_use]
 pub fn is_guest_range(start: u64, len: usize) -> bool {
-    let Some(end) = u64::try_from(len)
-        .ok()
-        .and_then(|len| start.checked_add(len.saturating_sub(1)))
-    else {
-        return false;
-    };
-    end < LOW_END || start >= HIGH_START
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_must_not_reach_into_the_hypervisors_addresses() {
-        assert!(is_guest_range(0, 8));
-        assert!(is_guest_range(LOW_END - 8, 8));
-        assert!(!is_guest_range(LOW_END - 8, 9));
-        assert!(!is_guest_range(LOW_END, 0));
-        assert!(!is_guest_range(HIGH_START - 1, 8));
-        assert!(is_guest_range(HIGH_START, 8));
-        assert!(is_guest_range(u64::MAX - 7, 8));
-        assert!(!is_guest_range(u64::MAX - 7, 9));
-        assert!(!is_guest_range(0x1000, usize::MAX));
-    }
+    u64::try_from(len).is_ok_and(|len| layout::is_guest_range(start, len))
 }

@@ -82,7 +82,7 @@ impl<M: Machine> Cpu<M> {
             stop::shut_down(hv, &domain, ShutdownReason::CRASH, effects, held);
             return false;
         }
-        descriptor::show_window(ram, &vcpu.memory, None);
+        descriptor::show_window(ram, &vcpu.memory);
         if domain.serial() != self.last {
             machine.separate_domains();
             self.last = domain.serial();

@@ -13,7 +13,7 @@ use super::{DomId, Domain};
 use crate::effects::Effects;
 use crate::heap;
 use crate::hypervisor::Hypervisor;
-use crate::ids::{FRAME_BYTES, Frames, PhysCpu};
+use crate::ids::{FRAME_BYTES, Frames};
 use crate::machine::Machine;
 use crate::paging::{Step, Tables};
 use crate::sched::{Halt, Share};
@@ -137,22 +137,15 @@ impl<M: Machine> Hypervisor<M> {
         let now = self.machine().now();
         let mut effects = Effects::new();
         let (mut scheduler, _) = self.scheduler.lock(held);
-        let up = first.and_then(|entity| scheduler.resume(entity, Halt::Down, now));
-        let unpaused = domain
-            .group()
-            .and_then(|group| scheduler.unpause(group, now));
+        if let Some(entity) = first {
+            scheduler.resume(entity, Halt::Down, now);
+        }
+        if let Some(group) = domain.group() {
+            scheduler.unpause(group, now);
+        }
         drop(scheduler);
-        for cpu in up
-            .into_iter()
-            .chain(unpaused.iter().flat_map(|cpus| cpus.iter()))
-        {
-            self.reschedule(cpu, &mut effects);
-        }
         // CPUs that have not asked the scheduler yet will: their first entry is a kick.
-        for cpu in self.online().iter() {
-            self.reschedule(cpu, &mut effects);
-        }
+        self.reschedule_all(self.online(), &mut effects);
         effects.run(self.machine(), self.machine().cpu_id());
-        let _: Option<PhysCpu> = up;
     }
 }

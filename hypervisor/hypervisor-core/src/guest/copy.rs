@@ -8,6 +8,7 @@
 use thiserror::Error;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use crate::caller::is_guest_range;
 use crate::frame::Ram;
 use crate::ids::{EntryIndex, Level};
 use crate::machine::{GuestFault, Machine};
@@ -163,8 +164,7 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
 
 #[inline]
 fn check(address: u64, length: usize) -> Result<(), NoAccess> {
-    let length = u64::try_from(length).unwrap_or(u64::MAX);
-    if layout::is_guest_range(address, length) {
+    if is_guest_range(address, length) {
         Ok(())
     } else {
         Err(NoAccess { address })

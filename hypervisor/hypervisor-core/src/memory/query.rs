@@ -7,18 +7,15 @@ use hypercall_abi::memory::{
     MachphysMapping, MemoryDomain, MemoryMap, MemoryReservation, RemoveFromPhysmap,
     VnumaTopologyInfo, XENMAPSPACE_GMFN_FOREIGN, XENMAPSPACE_GMFN_RANGE,
 };
+use hypercall_abi::mmu::{MACH2PHYS_VIRT_END, MACH2PHYS_VIRT_START};
 use hypercall_abi::{Errno, GuestPtr, RawDomId};
 
 use super::request::Requester;
 use crate::ids::FRAME_SHIFT;
 use crate::machine::Machine;
 
-/// Where guests read the M2P.
-const M2P_START: u64 = 0xffff_8000_0000_0000;
 /// Entries that a memory map may have.
 const MOST_ENTRIES: u32 = 1024;
-/// One beyond its last entry.
-const M2P_END: u64 = 0xffff_8040_0000_0000;
 
 /// Which of a domain's numbers is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +88,8 @@ pub(super) fn machphys_mapping<M: Machine, R: Requester<M>>(
     argument: GuestPtr<MachphysMapping>,
 ) -> Result<u64, Errno> {
     let mapping = MachphysMapping {
-        v_start: M2P_START,
-        v_end: M2P_END,
+        v_start: MACH2PHYS_VIRT_START,
+        v_end: MACH2PHYS_VIRT_END,
         max_mfn: caller.ram().frames.limit().get().saturating_sub(1),
     };
     caller.write(argument, &mapping)?;

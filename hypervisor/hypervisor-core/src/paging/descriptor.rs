@@ -237,24 +237,12 @@ pub enum Shown {
     Nowhere,
 }
 
-/// Shows the descriptor pages of a vCPU that this CPU is about to run, where they differ from those of the one before.
-pub fn show_window<M: Machine>(ram: Ram<'_, M>, vcpu: &VcpuMemory, previous: Option<&VcpuMemory>) {
-    let windows = (0_u8..).zip(&vcpu.gdt).chain((LDT_WINDOW..).zip(&vcpu.ldt));
-    for (page, slot) in windows {
-        let before = previous.and_then(|previous| {
-            let ldt = page.checked_sub(LDT_WINDOW).map(usize::from);
-            match ldt {
-                Some(index) => previous.ldt.get(index),
-                None => previous.gdt.get(usize::from(page)),
-            }
-        });
-        let (new, old) = (
-            slot.get(ram.frames),
-            before.and_then(|slot| slot.get(ram.frames)),
-        );
-        if previous.is_none() || new != old {
-            ram.machine.set_descriptor_window(page, new);
-        }
+/// Shows the descriptor pages of a vCPU that this CPU is about to run: all of them, as what the window shows may be others'
+/// by now.
+pub fn show_window<M: Machine>(ram: Ram<'_, M>, vcpu: &VcpuMemory) {
+    for (page, slot) in (0_u8..).zip(&vcpu.gdt).chain((LDT_WINDOW..).zip(&vcpu.ldt)) {
+        ram.machine
+            .set_descriptor_window(page, slot.get(ram.frames));
     }
     ram.machine.load_ldt(vcpu.ldt().entries);
 }

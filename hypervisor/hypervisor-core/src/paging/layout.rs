@@ -1,8 +1,6 @@
 //! The map of a guest's address space: which addresses and which L4 slots are the guest's (pv-abi 4.2, 4.3.5).
 
-use hypercall_abi::mmu::{
-    FIRST_HYPERVISOR_SLOT, HYPERVISOR_VIRT_END, HYPERVISOR_VIRT_START, LAST_HYPERVISOR_SLOT,
-};
+use hypercall_abi::mmu::{FIRST_HYPERVISOR_SLOT, HYPERVISOR_VIRT_END, LAST_HYPERVISOR_SLOT};
 
 use crate::ids::EntryIndex;
 
@@ -23,22 +21,10 @@ pub fn hypervisor_slots() -> impl Iterator<Item = EntryIndex> {
     EntryIndex::all().filter(|&index| is_hypervisor_slot(index))
 }
 
-/// Whether an address has a translation at all: bits 63..47 are equal.
-#[must_use]
-pub const fn is_canonical(address: u64) -> bool {
-    matches!(address >> 47, 0 | 0x1_ffff)
-}
-
 /// Whether an address is the guest's to map.
 #[must_use]
 pub const fn is_guest(address: u64) -> bool {
     address < LOWER_END || address >= HYPERVISOR_VIRT_END
-}
-
-/// Whether an address lies in the hypervisor's part.
-#[must_use]
-pub const fn is_hypervisor(address: u64) -> bool {
-    HYPERVISOR_VIRT_START <= address && address < HYPERVISOR_VIRT_END
 }
 
 /// Whether all of `address..address + length` is the guest's, its end included. An empty range is judged by its start.
@@ -80,15 +66,12 @@ mod tests {
     }
 
     #[test]
-    fn canonical_addresses_are_guest_or_hypervisor() {
+    fn neither_the_hole_nor_the_hypervisors_part_is_the_guests() {
         for address in [0, LOWER_END - 1, HYPERVISOR_VIRT_END, u64::MAX] {
-            assert!(is_guest(address) && is_canonical(address) && !is_hypervisor(address));
+            assert!(is_guest(address));
         }
-        for address in [HYPERVISOR_VIRT_START, HYPERVISOR_VIRT_END - 1] {
-            assert!(!is_guest(address) && is_canonical(address) && is_hypervisor(address));
-        }
-        for address in [LOWER_END, HYPERVISOR_VIRT_START - 1] {
-            assert!(!is_guest(address) && !is_canonical(address));
+        for address in [LOWER_END, HYPERVISOR_VIRT_END - 1] {
+            assert!(!is_guest(address));
         }
     }
 }

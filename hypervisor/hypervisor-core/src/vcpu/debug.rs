@@ -2,6 +2,8 @@
 
 use hypercall_abi::errno::Errno;
 
+use crate::paging::layout::is_guest;
+
 /// DR6 with nothing reported.
 pub const DR6_DEFAULT: u64 = 0xffff_0ff0;
 /// DR7 with nothing enabled.
@@ -74,7 +76,8 @@ impl DebugRegisters {
     pub fn write(&mut self, register: u64, value: u64, extensions: bool) -> Result<(), Errno> {
         match register {
             0..=3 => {
-                if !is_breakpoint_address(value) {
+                // Never inside the hypervisor's range, nor where no address is.
+                if !is_guest(value) {
                     return Err(Errno::EPERM);
                 }
                 let slot = usize::try_from(register)
@@ -165,12 +168,6 @@ impl Default for DebugRegisters {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Whether a breakpoint may be set here: never inside the hypervisor's range, nor where no address is.
-#[must_use]
-pub const fn is_breakpoint_address(address: u64) -> bool {
-    address < 0x0000_8000_0000_0000 || address >= 0xffff_8800_0000_0000
 }
 
 #[cfg(test)]
