@@ -127,6 +127,8 @@ impl<P: core::ops::Deref<Target = DomainMemory>> Target<P> {
         let owner: OwnerId = match (&self.tables, &self.frames) {
             (Party::Own, Party::Own) => call.domain.owner(),
             (Party::Own, Party::Peer(peer, Right::Granted)) => peer.owner(),
+            // Neither has frames of RAM.
+            (Party::Own, Party::Device | Party::Hypervisor) => return Err(PagingError::NotTable),
             _ => return Err(PagingError::NoRight),
         };
         // Held meanwhile: a frame that is freed has no number afterwards (I30).

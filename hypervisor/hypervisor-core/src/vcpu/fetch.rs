@@ -2,7 +2,7 @@
 
 use hypercall_abi::GuestPtr;
 
-use super::context::selector;
+use super::context::{is_canonical, selector};
 use super::descriptor;
 use crate::caller::{Caller, is_guest_range};
 use crate::emulate::decode::{Bits, Instruction, LONGEST, Undecoded, decode};
@@ -75,8 +75,9 @@ pub fn instruction<M: Machine>(caller: &Caller<'_, M>) -> Result<Instruction, No
     let (read, fault) = read(caller, start, &mut bytes);
     match decode(bytes.get(..read).unwrap_or(&[]), segment.bits) {
         Ok(instruction) => Ok(instruction),
-        Err(Undecoded::Truncated) => Err(NoInstruction::Fault(fault)),
-        Err(Undecoded::Unknown) => Err(NoInstruction::Unknown),
+        Err(Undecoded::Truncated) if is_canonical(fault) => Err(NoInstruction::Fault(fault)),
+        // What is not canonical raises no page fault: the exception that led here stands.
+        Err(Undecoded::Truncated | Undecoded::Unknown) => Err(NoInstruction::Unknown),
     }
 }
 
