@@ -70,4 +70,7 @@ constants! {
     BREACH_MEND: u32 = 1 => "";
     /// Invariants that can be broken so, from 1.
     BREACH_INVARIANTS: u32 = 13 => "";
+    /// In R9 of a call, where that hypervisor has no argument: it is to be answered wrongly, a refusal for success and the
+    /// other way round.
+    BREACH_ANSWER: u64 = 0x7772_6f6e_6721 => "";
 }

@@ -45,7 +45,21 @@ pub fn syscall<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason
         registers.r8,
     ];
     let outcome = call(caller, number, &mut arguments);
+    #[cfg(feature = "breach")]
+    let outcome = wrong(caller.state.registers.r9, outcome);
     apply(caller, number, &arguments, outcome)
+}
+
+/// What a hypervisor that is built to fail answers to a call that asks for it: an error for success, and success for an error. No
+/// call has `EDOM` among its errors.
+#[cfg(feature = "breach")]
+fn wrong(asked: u64, outcome: Outcome) -> Outcome {
+    match outcome {
+        _ if asked != hypercall_abi::control::audit::BREACH_ANSWER => outcome,
+        Outcome::Done(_) => Outcome::Refused(Errno::EDOM),
+        Outcome::Refused(_) => Outcome::OK,
+        Outcome::Again | Outcome::Crash(_) => outcome,
+    }
 }
 
 /// Makes registers of an outcome.
