@@ -27,10 +27,8 @@ const PLACES: &[&str] = &[
     "guest-kernel/conformance/src/bin/check-calls.rs",
     // Test kernels that try what the library would not do.
     "guest-kernel/kernels/src/bin/areas.rs",
-    "guest-kernel/kernels/src/bin/bad-hypercalls.rs",
     // Entries of its own, as short as the ABI permits.
     "guest-kernel/kernels/src/bin/bench/",
-    "guest-kernel/kernels/src/bin/control.rs",
     "guest-kernel/kernels/src/bin/debug.rs",
     "guest-kernel/kernels/src/bin/descriptors.rs",
     "guest-kernel/kernels/src/bin/emulation.rs",
@@ -39,7 +37,6 @@ const PLACES: &[&str] = &[
     "guest-kernel/kernels/src/bin/multicall.rs",
     "guest-kernel/kernels/src/bin/paging.rs",
     "guest-kernel/kernels/src/bin/preemption.rs",
-    "guest-kernel/kernels/src/bin/refusals.rs",
     "guest-kernel/kernels/src/bin/storm",
     "guest-kernel/kernels/src/bin/time.rs",
     "guest-kernel/kernels/src/bin/traps.rs",

@@ -11,9 +11,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use guest_kernel::event::{Port, fifo, upcall};
-use guest_kernel::heap::Page;
 use guest_kernel::hypercall::{self, Errno, event};
-use guest_kernel::paging::Memory;
 use guest_kernel::smp::{self, VcpuId};
 use guest_kernel::start::Boot;
 use guest_kernel::sync::Lock;
@@ -30,9 +28,7 @@ static ORDER: Lock<Vec<u32>> = Lock::new(Vec::new());
 
 fn main(_: &'static Boot) {
     block_on(async {
-        bitmaps();
         let early = change();
-        refusals();
         order(&early);
         ping_pong().await;
         other_vcpu().await;
@@ -50,55 +46,6 @@ fn port() -> Port {
         error(format_args!("no port"))
     };
     port
-}
-
-/// What is refused to a domain with bitmaps.
-fn bitmaps() {
-    let port = port();
-    check!(
-        event::set_priority(port.number(), 0) == Err(Errno::ENOSYS),
-        "bitmaps have no priorities"
-    );
-    check!(
-        event::set_priority(RawPort(u32::MAX), 0) == Err(Errno::EINVAL),
-        "nor a port of any number"
-    );
-    let page = page();
-    let frame = page.frame().map_or(0, |frame| frame.0);
-    check!(
-        event::expand_array(frame) == Err(Errno::EOPNOTSUPP),
-        "nor words"
-    );
-    check!(
-        event::init_control(100_000, frame, 0) == Err(Errno::ENOENT),
-        "a vCPU that does not exist has no control block"
-    );
-    for offset in [4, 4028, 4032, u32::MAX] {
-        check!(
-            event::init_control(0, frame, offset) == Err(Errno::EINVAL),
-            "no block is at {offset}"
-        );
-    }
-    check!(
-        event::init_control(0, u64::MAX >> 12, 0) == Err(Errno::EINVAL),
-        "nor in a frame that does not exist"
-    );
-    let root = guest_kernel::paging::root().map_or(0, |root| root.0);
-    check!(
-        event::init_control(0, root, 0) == Err(Errno::EINVAL),
-        "nor in a page table"
-    );
-    check!(
-        event::set_priority(port.number(), 0) == Err(Errno::ENOSYS),
-        "none of them changed anything"
-    );
-}
-
-fn page() -> Memory {
-    let Some(page) = Page::zeroed() else {
-        error(format_args!("no page"))
-    };
-    Memory::from_page(page)
 }
 
 /// Changes the form, with events under way.
@@ -134,54 +81,6 @@ fn change() -> Port {
     open.notify();
     check!(came.load(Ordering::SeqCst) == 12, "new events come");
     open
-}
-
-fn refusals() {
-    let port = port();
-    let free = RawPort(port.number().0 + 1);
-    for (priority, answer) in [
-        (16, Err(Errno::EINVAL)),
-        (u32::MAX, Err(Errno::EINVAL)),
-        (0, Ok(())),
-        (15, Ok(())),
-    ] {
-        check!(
-            event::set_priority(port.number(), priority) == answer,
-            "priority {priority}: {answer:?}"
-        );
-    }
-    check!(
-        event::set_priority(free, 1) == Err(Errno::EACCES),
-        "a free port has none"
-    );
-    check!(
-        event::set_priority(RawPort(0), 1) == Err(Errno::EACCES),
-        "nor has port 0"
-    );
-    let page = page();
-    let frame = page.frame().map_or(0, |frame| frame.0);
-    check!(
-        event::init_control(0, frame, 0) == Err(Errno::EINVAL),
-        "a vCPU has one control block"
-    );
-    check!(
-        event::expand_array(u64::MAX >> 12) == Err(Errno::EINVAL),
-        "words are in frames that exist"
-    );
-    let mut pages = 0;
-    while event::expand_array(frame).is_ok() {
-        pages += 1;
-    }
-    check!(
-        pages == 124,
-        "128 pages of words are possible ({pages} more)"
-    );
-    check!(
-        event::expand_array(frame) == Err(Errno::ENOSPC),
-        "and no more"
-    );
-    // The hypervisor writes there until the reset: the page must not become anything else before.
-    core::mem::forget(page);
 }
 
 fn order(early: &Port) {
