@@ -2,6 +2,10 @@
 
 use core::arch::asm;
 
+use hypercall_abi::number::EVENT_CHANNEL_OP;
+
+use crate::asked;
+use crate::fixture::read;
 use crate::sabotage::{self, Act};
 
 /// What a call leaves in registers.
@@ -17,8 +21,8 @@ pub struct Registers {
     pub behind: u64,
 }
 
-/// Issues a call and gives its registers.
-fn issue(number: u64, arguments: &[u64]) -> Registers {
+/// Issues a call and gives its registers. R9, where calls have no argument, holds a mark.
+fn issue(number: u64, arguments: &[u64], mark: u64) -> Registers {
     let argument = |place: usize| arguments.get(place).copied().unwrap_or(0);
     let mut out = Registers::default();
     // SAFETY: `syscall` is the ABI's way in: rax, rcx, r11 and argument registers are lost, all else kept. The suite's
@@ -35,11 +39,19 @@ fn issue(number: u64, arguments: &[u64]) -> Registers {
             inlateout("rdx") argument(2) => _,
             inlateout("r10") argument(3) => _,
             inlateout("r8") argument(4) => _,
+            in("r9") mark,
             lateout("rcx") out.rcx,
             lateout("r11") out.r11,
             options(nostack),
         );
     }
+    out
+}
+
+/// Issues a call that a check is about.
+fn issue_noted(number: u64, arguments: &[u64]) -> Registers {
+    let out = issue(number, arguments, sabotage::mark());
+    asked::note(number, arguments, signed(out.rax));
     out
 }
 
@@ -51,7 +63,7 @@ fn signed(value: u64) -> i64 {
 pub fn call(number: impl Into<u64>, arguments: &[u64]) -> i64 {
     match sabotage::act() {
         Act::Answer(instead) => instead,
-        Act::Carry => signed(issue(number.into(), arguments).rax),
+        Act::Carry => signed(issue_noted(number.into(), arguments).rax),
     }
 }
 
@@ -62,13 +74,21 @@ pub fn call_with_registers(number: impl Into<u64>, arguments: &[u64]) -> Registe
             rax: u64::from_ne_bytes(instead.to_ne_bytes()),
             ..Registers::default()
         },
-        Act::Carry => issue(number.into(), arguments),
+        Act::Carry => issue_noted(number.into(), arguments),
     }
 }
 
 /// A call that prepares a check or cleans up after it.
 pub fn prepare(number: impl Into<u64>, arguments: &[u64]) -> i64 {
-    signed(issue(number.into(), arguments).rax)
+    signed(issue(number.into(), arguments, 0).rax)
+}
+
+/// An event-channel operation under test on a structure of up to three words; its result and the structure afterwards.
+pub fn event(operation: u64, words: [u64; 3]) -> (i64, [u64; 3]) {
+    let place = words;
+    let at = address_of(&place);
+    let result = call(EVENT_CHANNEL_OP, &[operation, at]);
+    (result, [read(at), read(at + 8), read(at + 16)])
 }
 
 /// The address of a value, for a call that reads or writes it.

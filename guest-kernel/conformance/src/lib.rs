@@ -9,12 +9,15 @@
 pub mod fixture;
 pub mod instruction;
 pub mod report;
+pub mod returns;
 pub mod sabotage;
 pub mod shared;
 
+mod asked;
 mod gate;
 
-pub use gate::{Registers, address_of, call, call_with_registers, prepare};
+pub use asked::note;
+pub use gate::{Registers, address_of, call, call_with_registers, event, prepare};
 pub use report::{Role, check, finish, role, skip, start, unless_first};
 pub use sabotage::seen;
 

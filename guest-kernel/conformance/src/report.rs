@@ -7,7 +7,7 @@ use guest_kernel::hypercall::sched;
 use guest_kernel::start::Boot;
 use guest_kernel::{println, shutdown};
 
-use crate::sabotage;
+use crate::{asked, sabotage};
 
 static FIRST_DOMAIN: AtomicBool = AtomicBool::new(false);
 static CHECKS: AtomicU32 = AtomicU32::new(0);
@@ -62,14 +62,16 @@ pub fn check<A: PartialEq + Debug>(name: &str, rule: A, find: impl FnOnce() -> A
     if CHECKS.fetch_add(1, Ordering::Relaxed) < sabotage::first() {
         return;
     }
+    asked::begin();
     let answer = find();
     let holds = answer == rule;
     if !holds {
         FAILED.fetch_add(1, Ordering::Relaxed);
     }
     println!(
-        "check {name} role={} verdict={} answer={answer:?} rule={rule:?}",
+        "check {name} role={} asks={} verdict={} answer={answer:?} rule={rule:?}",
         role_word(),
+        asked::Asked,
         if holds { "pass" } else { "fail" },
     );
 }

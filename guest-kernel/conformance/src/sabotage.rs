@@ -3,11 +3,14 @@
 //! - `sabotage=refuse`: calls and instructions under test are not carried out and answer what the ABI never answers.
 //! - `sabotage=hollow`: they are not carried out and claim success.
 //! - `sabotage=blind`: they are carried out, but every observation of their effects is wrong.
+//! - `sabotage=wrong`: calls are carried out, and marked so that a hypervisor built for it answers them wrongly itself.
 //!
 //! Each check must fail under one of them. `from=N` leaves out the first N checks: when a kernel dies of the
 //! sabotage, the runner starts it again behind the check at which it died.
 
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use hypercall_abi::control::audit::BREACH_ANSWER;
 
 /// What the broken hypervisor answers to a refused call: `EDOM`, which no call gives.
 const NONSENSE: i64 = -33;
@@ -30,6 +33,7 @@ pub(crate) fn init(command_line: &str) {
             Some("refuse") => 1,
             Some("hollow") => 2,
             Some("blind") => 3,
+            Some("wrong") => 4,
             _ => 0,
         };
         MODE.fetch_max(mode, Ordering::Relaxed);
@@ -52,6 +56,14 @@ pub(crate) fn act() -> Act {
         1 => Act::Answer(NONSENSE),
         2 => Act::Answer(0),
         _ => Act::Carry,
+    }
+}
+
+/// What calls under test carry in R9.
+pub(crate) fn mark() -> u64 {
+    match MODE.load(Ordering::Relaxed) {
+        4 => BREACH_ANSWER,
+        _ => 0,
     }
 }
 

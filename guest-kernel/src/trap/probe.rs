@@ -2,6 +2,8 @@
 
 use core::cell::UnsafeCell;
 
+use hypercall_abi::trap::{FLAT_KERNEL_CS, FLAT_KERNEL_SS};
+
 use super::fault::Fault;
 use super::frame::TrapFrame;
 use crate::hypercall::RegisterWord;
@@ -65,6 +67,9 @@ pub(super) fn recover(frame: &mut TrapFrame, fault: Fault) -> bool {
     unsafe { *slot.fault.get() = Some(fault) };
     frame.rip = (trap_probe_failed as *const ()).addr().to_register_word();
     frame.rsp = stack;
+    // A return that faulted may have been to other segments.
+    frame.cs = u64::from(FLAT_KERNEL_CS) & !3;
+    frame.ss = u64::from(FLAT_KERNEL_SS);
     // A single step ends with the code that asked for it.
     frame.rflags &= !TRAP_FLAG;
     true

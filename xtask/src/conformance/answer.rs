@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+
+use super::asked::Ask;
 
 /// What a kernel's file is called before its subject.
 const PREFIX: &str = "check-";
@@ -24,6 +26,8 @@ pub(crate) enum Answer {
         answer: String,
         /// What the rule demands.
         rule: String,
+        /// What it asked of which rows of the hypercall table.
+        asks: Vec<Ask>,
     },
     /// It could not be tried, for this reason.
     Skipped(String),
@@ -42,7 +46,8 @@ impl Answers {
     pub(crate) fn take(&mut self, kernel: &str, role: &str, lines: &[String]) -> Result<()> {
         let subject = subject_of(kernel);
         for line in lines {
-            let Some((name, told_role, answer)) = parse(line) else {
+            let parsed = parse(line).with_context(|| format!("{kernel} said: {line}"))?;
+            let Some((name, told_role, answer)) = parsed else {
                 continue;
             };
             if told_role != role {
@@ -76,18 +81,35 @@ impl Answers {
 }
 
 /// A check's name, role and answer, if the line tells one.
-fn parse(line: &str) -> Option<(&str, &str, Answer)> {
-    if let Some((_, rest)) = line.split_once("check ") {
+fn parse(line: &str) -> Result<Option<(&str, &str, Answer)>> {
+    Ok(told(line)?.or_else(|| skipped(line)))
+}
+
+fn told(line: &str) -> Result<Option<(&str, &str, Answer)>> {
+    let parts = || {
+        let (_, rest) = line.split_once("check ")?;
         let (name, rest) = rest.split_once(" role=")?;
-        let (role, rest) = rest.split_once(" verdict=")?;
+        let (role, rest) = rest.split_once(" asks=")?;
+        let (asks, rest) = rest.split_once(" verdict=")?;
         let (_, rest) = rest.split_once(" answer=")?;
         let (answer, rule) = rest.split_once(" rule=")?;
-        let told = Answer::Told {
-            answer: answer.to_owned(),
-            rule: rule.trim_end().to_owned(),
-        };
-        return Some((name, role, told));
-    }
+        Some((name, role, asks, answer, rule))
+    };
+    let Some((name, role, asks, answer, rule)) = parts() else {
+        return Ok(None);
+    };
+    let told = Answer::Told {
+        answer: answer.to_owned(),
+        rule: rule.trim_end().to_owned(),
+        asks: asks
+            .split_terminator(',')
+            .map(Ask::read)
+            .collect::<Result<_>>()?,
+    };
+    Ok(Some((name, role, told)))
+}
+
+fn skipped(line: &str) -> Option<(&str, &str, Answer)> {
     let (_, rest) = line.split_once("skip ")?;
     let (name, rest) = rest.split_once(" role=")?;
     let (role, reason) = rest.split_once(" reason=")?;
@@ -105,12 +127,16 @@ mod tests {
     #[test]
     fn answers_are_read_with_their_rules() {
         let mut answers = Answers::default();
-        let text = "noise\ncheck a.b role=first verdict=fail answer=(0, [1]) rule=-22\r\n\
+        let text = "noise\ncheck a.b role=first asks=12.3=-22,20.0=s-3 verdict=fail answer=(0, [1]) rule=-22\r\n\
                     skip c role=first reason=no device\nTest result: FAILURE";
         answers.take("check-x", "first", &lines(text)).unwrap();
         let told = Answer::Told {
             answer: "(0, [1])".into(),
             rule: "-22".into(),
+            asks: vec![
+                Ask::read("12.3=-22").unwrap(),
+                Ask::read("20.0=s-3").unwrap(),
+            ],
         };
         assert_eq!(answers.all()["x.a.b"], told);
         assert_eq!(answers.all()["x.c"], Answer::Skipped("no device".into()));
@@ -128,7 +154,7 @@ mod tests {
 
     #[test]
     fn names_are_not_used_twice_and_roles_are_as_expected() {
-        let line = "check a role=first verdict=pass answer=0 rule=0";
+        let line = "check a role=first asks= verdict=pass answer=0 rule=0";
         let twice = Answers::default().take("check-x", "first", &lines(&format!("{line}\n{line}")));
         assert!(twice.is_err());
         assert!(

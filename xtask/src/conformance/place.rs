@@ -88,7 +88,13 @@ impl Place {
     ) -> Result<Answers> {
         let consoles = match self {
             Self::ParavaneFirst => abreast(kernels, |kernel| {
-                alone(workspace, images, kernel, "conformance")
+                alone(
+                    workspace,
+                    images,
+                    &images.hypervisor(),
+                    kernel,
+                    "conformance",
+                )
             })?,
             Self::XenFirst => {
                 let xen = xen::hypervisor(workspace)?;
@@ -138,10 +144,11 @@ pub(crate) fn abreast<T: Send + Default>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// A kernel as Paravane's first domain, with a command line: what it said.
+/// A kernel as the first domain of a hypervisor of ours, with a command line: what it said.
 pub(crate) fn alone(
     workspace: &Workspace,
     images: &Images,
+    hypervisor: &Path,
     kernel: &str,
     cmdline: &str,
 ) -> Result<Vec<String>> {
@@ -158,7 +165,9 @@ pub(crate) fn alone(
         memory_mib: 512,
         append: format!("loglvl=warn dom0_mem=128MiB dom0_max_vcpus={VCPUS}"),
         initrd: Some(module.clone().into_os_string()),
-        ..Machine::new(images.hypervisor())
+        // A device with message interrupts, for checks of them.
+        devices: &["virtio-serial-pci,disable-legacy=on"],
+        ..Machine::new(hypervisor.to_owned())
     };
     let log = workspace.log(&format!("conformance-paravane-{kernel}"))?;
     let lines = listen(&machine, &log);
@@ -183,20 +192,36 @@ fn on_paravane(
     images: &Images,
     kernels: &[String],
 ) -> Result<Vec<Vec<String>>> {
-    let log = workspace.log("conformance-paravane-ordinary")?;
-    let machine = Machine {
-        memory_mib: 1024,
-        ..Machine::new(images.hypervisor())
-    };
-    let stack = Stack::boot(workspace, images, machine, Fame::Unknown, &log, Echo::Quiet)?;
-    let client = Client::new(stack.control());
+    let stack = beside_dom0(workspace, images, &images.hypervisor(), "ordinary")?;
     kernels
         .iter()
-        .map(|kernel| one_domain(&client, images, kernel))
+        .map(|kernel| one_domain(&stack, images, kernel, "conformance"))
         .collect()
 }
 
-fn one_domain(client: &Client, images: &Images, kernel: &str) -> Result<Vec<String>> {
+/// A machine on which our dom0 runs kernels as ordinary domains; its log has this in its name.
+pub(crate) fn beside_dom0(
+    workspace: &Workspace,
+    images: &Images,
+    hypervisor: &Path,
+    name: &str,
+) -> Result<Stack> {
+    let log = workspace.log(&format!("conformance-paravane-{name}"))?;
+    let machine = Machine {
+        memory_mib: 1024,
+        ..Machine::new(hypervisor.to_owned())
+    };
+    Stack::boot(workspace, images, machine, Fame::Unknown, &log, Echo::Quiet)
+}
+
+/// A kernel as ordinary domain, with a command line: what it said.
+pub(crate) fn one_domain(
+    stack: &Stack,
+    images: &Images,
+    kernel: &str,
+    cmdline: &str,
+) -> Result<Vec<String>> {
+    let client = Client::new(stack.control());
     let path = images.kernel(kernel);
     let path = path.to_str().context("the kernel's path is not UTF-8")?;
     let vcpus = VCPUS.to_string();
@@ -209,7 +234,7 @@ fn one_domain(client: &Client, images: &Images, kernel: &str) -> Result<Vec<Stri
         "--memory",
         "64MiB",
         "--cmdline",
-        "conformance",
+        cmdline,
         "--max-vcpus",
         &vcpus,
     ];

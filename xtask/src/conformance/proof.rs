@@ -1,23 +1,34 @@
 //! Each check seen failing: the kernels run with a broken hypervisor put in between by their command line.
 //!
-//! `guest-kernel/conformance/src/sabotage.rs` tells the kinds. A check is proven when it fails under one of them, or when
+//! `guest-kernel/conformance/src/sabotage.rs` tells the kinds. One of them needs a hypervisor that is itself wrong about calls under
+//! test; for that one each row of the hypercall table that is asked must have a check that notices.
+//! A check is proven when it fails under one of them, or when
 //! the kernel dies in it. A check that passes under all would pass on a hypervisor that does nothing: that fails here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
 use super::answer::{Answer, Answers, END};
-use super::place::{abreast, alone};
-use crate::build::bare::Images;
+use super::asked::{self, Ask};
+use super::place::{Place, abreast, alone, beside_dom0, one_domain};
+use crate::build::bare::{self, Images};
+use crate::setup::toolchain;
 use crate::workspace::Workspace;
 
 /// The kinds of sabotage.
-const KINDS: &[&str] = &["refuse", "hollow", "blind"];
+const KINDS: &[&str] = &["refuse", "hollow", "blind", WRONG];
+
+/// The kind that needs a hypervisor of its own.
+const WRONG: &str = "wrong";
 
 /// How often a kernel may die of one kind before something else must be wrong.
 const DEATHS: usize = 40;
+
+/// The roles in which the checks are shown failing.
+const ROLES: [Place; 2] = [Place::ParavaneFirst, Place::ParavaneOrdinary];
 
 /// Shows every check failing, and tells those that do not.
 pub(crate) fn run(
@@ -26,11 +37,82 @@ pub(crate) fn run(
     kernels: &[String],
     filter: Option<&str>,
 ) -> Result<ExitCode> {
-    let mut checks: BTreeSet<String> = BTreeSet::new();
-    let mut seen: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for found in abreast(kernels, |kernel| one(workspace, images, kernel))? {
-        checks.extend(found.all);
-        for (kind, failed) in found.failed {
+    let wrong = bare::build_breaking(workspace, toolchain::ensure(workspace)?)?;
+    let mut proven = true;
+    let (mut asked, mut noticed) = (BTreeSet::new(), BTreeSet::new());
+    for place in ROLES {
+        let beds = Beds {
+            workspace,
+            images,
+            wrong: &wrong,
+            place,
+        };
+        let found = beds.run(kernels)?;
+        proven &= tell(&found, filter);
+        for found in found {
+            asked.extend(found.asked);
+            noticed.extend(found.noticed);
+        }
+    }
+    let unnoticed = asked::unnoticed(&asked, &noticed);
+    for row in &unnoticed {
+        println!("{row}: no check noticed that this was wrong");
+    }
+    println!(
+        "{} answers of rows, {} seen to be noticed when wrong",
+        asked.len(),
+        asked.len() - unnoticed.len()
+    );
+    proven &= unnoticed.is_empty() || filter.is_some();
+    Ok(if proven {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Where kernels run for the proof.
+struct Beds<'a> {
+    workspace: &'a Workspace,
+    images: &'a Images,
+    wrong: &'a Path,
+    place: Place,
+}
+
+impl Beds<'_> {
+    fn run(&self, kernels: &[String]) -> Result<Vec<Found>> {
+        println!("self-test: {}", self.place.name());
+        abreast(kernels, |kernel| {
+            if self.place == Place::ParavaneFirst {
+                return self.one(kernel, &|hypervisor, cmdline| {
+                    alone(self.workspace, self.images, hypervisor, kernel, cmdline)
+                });
+            }
+            let boot = |hypervisor: &Path, name: &str| {
+                let name = format!("{name}-{kernel}");
+                beside_dom0(self.workspace, self.images, hypervisor, &name)
+            };
+            let right = boot(&self.images.hypervisor(), "beside")?;
+            let wrong = boot(self.wrong, "beside-wrong")?;
+            self.one(kernel, &|hypervisor, cmdline| {
+                let stack = if hypervisor == self.wrong {
+                    &wrong
+                } else {
+                    &right
+                };
+                one_domain(stack, self.images, kernel, cmdline)
+            })
+        })
+    }
+}
+
+/// Tells which checks of one role were seen failing; whether all were.
+fn tell(tried: &[Found], filter: Option<&str>) -> bool {
+    let mut checks: BTreeSet<&String> = BTreeSet::new();
+    let mut seen: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
+    for found in tried {
+        checks.extend(&found.all);
+        for (kind, failed) in &found.failed {
             seen.entry(kind).or_default().extend(failed);
         }
     }
@@ -41,7 +123,7 @@ pub(crate) fn run(
         let failed = seen.get(kind).map_or(0, BTreeSet::len);
         println!("{kind}: {failed} checks fail");
     }
-    let survivors: Vec<&String> = checks
+    let survivors: Vec<&&String> = checks
         .iter()
         .filter(|name| !seen.values().any(|failed| failed.contains(*name)))
         .collect();
@@ -54,11 +136,7 @@ pub(crate) fn run(
         checks.len() - survivors.len(),
         survivors.len()
     );
-    Ok(if survivors.is_empty() && !checks.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    survivors.is_empty() && !checks.is_empty()
 }
 
 /// What one kernel showed.
@@ -66,31 +144,52 @@ pub(crate) fn run(
 struct Found {
     all: Vec<String>,
     failed: BTreeMap<&'static str, BTreeSet<String>>,
+    asked: BTreeSet<Ask>,
+    /// What was asked by checks about one row, which failed when the hypervisor was wrong.
+    noticed: BTreeSet<Ask>,
 }
 
-fn one(workspace: &Workspace, images: &Images, kernel: &str) -> Result<Found> {
-    let honest = alone(workspace, images, kernel, "conformance")?;
-    // In the order in which the kernel tries them: the place in this list is what `from` counts.
-    let order = names(&honest);
-    let told = |answer: &Answer| matches!(answer, Answer::Told { .. });
-    let all = parsed(kernel, &honest)?
-        .all()
-        .iter()
-        .filter(|(_, answer)| told(answer))
-        .map(|(name, _)| name.clone())
-        .collect();
-    let mut failed = BTreeMap::new();
-    for kind in KINDS {
-        failed.insert(*kind, failing(workspace, images, kernel, kind, &order)?);
+/// Runs a kernel on a hypervisor with a command line, and gives what it said.
+type Run<'a> = &'a dyn Fn(&Path, &str) -> Result<Vec<String>>;
+
+impl Beds<'_> {
+    fn one(&self, kernel: &str, run: Run<'_>) -> Result<Found> {
+        let right = self.images.hypervisor();
+        let honest = run(&right, "conformance")?;
+        // In the order in which the kernel tries them: the place in this list is what `from` counts.
+        let order = names(&honest);
+        let mut found = Found::default();
+        for kind in KINDS {
+            let hypervisor = if *kind == WRONG { self.wrong } else { &right };
+            let run = |cmdline: &str| run(hypervisor, cmdline);
+            let failed = failing(kernel, self.place.role(), &run, kind, &order)?;
+            found.failed.insert(kind, failed);
+        }
+        for (name, answer) in parsed(kernel, self.place.role(), &honest)?.all() {
+            let Answer::Told { asks, .. } = answer else {
+                continue;
+            };
+            found.all.push(name.clone());
+            found.asked.extend(asks);
+            let one_row = asks.iter().all(|ask| ask.same_row(asks[0]));
+            if one_row
+                && found
+                    .failed
+                    .get(WRONG)
+                    .is_some_and(|failed| failed.contains(name))
+            {
+                found.noticed.extend(asks);
+            }
+        }
+        Ok(found)
     }
-    Ok(Found { all, failed })
 }
 
 /// The checks of a kernel that fail under one kind of sabotage, or that the kernel dies in.
 fn failing(
-    workspace: &Workspace,
-    images: &Images,
     kernel: &str,
+    role: &str,
+    run: &dyn Fn(&str) -> Result<Vec<String>>,
     kind: &str,
     order: &[String],
 ) -> Result<BTreeSet<String>> {
@@ -98,10 +197,9 @@ fn failing(
     let mut failed = BTreeSet::new();
     let mut from = 0;
     for _ in 0..DEATHS {
-        let cmdline = format!("conformance sabotage={kind} from={from}");
-        let lines = alone(workspace, images, kernel, &cmdline)?;
-        for (name, answer) in parsed(kernel, &lines)?.all() {
-            if matches!(answer, Answer::Told { answer, rule } if answer != rule) {
+        let lines = run(&format!("conformance sabotage={kind} from={from}"))?;
+        for (name, answer) in parsed(kernel, role, &lines)?.all() {
+            if matches!(answer, Answer::Told { answer, rule, .. } if answer != rule) {
                 failed.insert(name.clone());
             }
         }
@@ -118,9 +216,9 @@ fn failing(
     bail!("{kernel} dies of {kind} again and again");
 }
 
-fn parsed(kernel: &str, lines: &[String]) -> Result<Answers> {
+fn parsed(kernel: &str, role: &str, lines: &[String]) -> Result<Answers> {
     let mut answers = Answers::default();
-    answers.take(kernel, "first", lines)?;
+    answers.take(kernel, role, lines)?;
     Ok(answers)
 }
 

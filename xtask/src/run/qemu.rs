@@ -39,6 +39,8 @@ pub(crate) struct Machine {
     pub(crate) disc: Option<PathBuf>,
     /// The socket of the virtio console that carries the control channel.
     pub(crate) console: Option<PathBuf>,
+    /// Further devices, in QEMU's words.
+    pub(crate) devices: &'static [&'static str],
     /// Deterministic time: the clock counts instructions.
     pub(crate) icount: bool,
     /// Wait for a debugger on TCP port 1234.
@@ -58,6 +60,7 @@ impl Machine {
             initrd: None,
             disc: None,
             console: None,
+            devices: &[],
             icount: false,
             gdb: false,
         }
@@ -95,6 +98,9 @@ impl Machine {
                 .arg(chardev)
                 .args(["-device", "virtio-serial-pci,disable-legacy=on"])
                 .args(["-device", "virtconsole,chardev=control"]);
+        }
+        for device in self.devices {
+            call = call.args(["-device", device]);
         }
         if self.icount {
             call = call

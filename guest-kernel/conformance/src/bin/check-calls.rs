@@ -7,11 +7,12 @@ use core::arch::asm;
 use guest_conformance::errno::{EFAULT, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP, EPERM};
 use guest_conformance::fixture::read;
 use guest_conformance::{
-    HYPERVISOR, NOT_CANONICAL, SELF, UNMAPPED, address_of, call, call_with_registers, check,
-    finish, seen, start, unless_first,
+    HYPERVISOR, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, call_with_registers, check,
+    finish, note, role, seen, skip, start, unless_first,
 };
 use guest_kernel::start::Boot;
 use hypercall_abi::number;
+use hypercall_abi::version::{XEN_DOMCTL_INTERFACE_VERSION, XEN_SYSCTL_INTERFACE_VERSION};
 
 guest_kernel::entry!(main);
 
@@ -27,6 +28,8 @@ const BAD: &[u64] = &[
     0xffff_87ff_ffff_f000,
     NOT_CANONICAL,
     0xffff_7fff_ffff_fff8,
+    // Its end is behind that of all addresses.
+    0xffff_ffff_ffff_fffc,
 ];
 
 fn main(boot: &'static Boot) {
@@ -293,6 +296,25 @@ const READERS: &[(u32, [u64; 2], usize, &str)] = &[
         1,
         "fault.memory_op.remove_from_physmap",
     ),
+    (
+        number::MEMORY_OP,
+        [13, 0],
+        1,
+        "fault.memory_op.set_memory_map",
+    ),
+    (number::MEMORY_OP, [24, 0], 1, "fault.memory_op.claim_pages"),
+    (
+        number::MEMORY_OP,
+        [26, 0],
+        1,
+        "fault.memory_op.get_vnumainfo",
+    ),
+    (
+        number::MEMORY_OP,
+        [28, 0],
+        1,
+        "fault.memory_op.acquire_resource",
+    ),
     (number::CALLBACK_OP, [0, 0], 1, "fault.callback_op.register"),
     (
         number::CALLBACK_OP,
@@ -442,6 +464,25 @@ fn refused() {
     });
     check("refused.sysctl", -13, || call(number::SYSCTL, &[argument]));
     check("refused.domctl", -13, || call(number::DOMCTL, &[argument]));
+    // The version is told first, so that it can be probed for; then comes the right.
+    let tool = |number: u32, version: u32| {
+        let mut structure = [0_u64; 32];
+        structure[0] = u64::from(version) << 32;
+        call(number, &[address_of(&structure)])
+    };
+    if role() == Role::Ordinary {
+        check("refused.sysctl-right-version", EPERM, || {
+            tool(number::SYSCTL, XEN_SYSCTL_INTERFACE_VERSION)
+        });
+        check("refused.domctl-right-version", EPERM, || {
+            tool(number::DOMCTL, XEN_DOMCTL_INTERFACE_VERSION)
+        });
+        check("refused.mca", EPERM, || call(number::MCA, &[argument]));
+    } else {
+        skip("refused.sysctl-right-version", "the first domain may");
+        skip("refused.domctl-right-version", "the first domain may");
+        skip("refused.mca", "the first domain may");
+    }
     check("refused.paravane_op", ENOSYS, || {
         call(56_u32, &[u64::MAX, 0])
     });
@@ -515,5 +556,8 @@ fn stored(entry: &Entry) -> i64 {
 }
 
 fn results(list: &[Entry; 3]) -> [i64; 3] {
+    for entry in list {
+        note(entry.number, &entry.arguments, stored(entry));
+    }
     seen([stored(&list[0]), stored(&list[1]), stored(&list[2])])
 }

@@ -4,7 +4,7 @@
 
 use guest_conformance::errno::{EFAULT, EINVAL, ENODEV, ENOSYS, EPERM};
 use guest_conformance::fixture::{Frame, PRESENT, WRITABLE};
-use guest_conformance::instruction::{GENERAL_PROTECTION, Outcome, catch, fault_of, run};
+use guest_conformance::instruction::{GENERAL_PROTECTION, Outcome, carry, catch, fault_of, run};
 use guest_conformance::{
     HYPERVISOR, NOT_CANONICAL, SELF, UNMAPPED, address_of, call, check, finish, instruction,
     prepare, seen, start,
@@ -43,6 +43,7 @@ fn main(boot: &'static Boot) {
 
 instruction! {
     load_fs: "mov fs, ecx", "xor eax, eax", "mov fs, eax";
+    load_kernel_gs_base: "mov ecx, 0xc0000101", "rdmsr", "shl rdx, 32", "or rax, rdx";
     read_fs_word: "mov rax, fs:[rcx]";
     limit_of: "xor eax, eax", "lsl eax, ecx";
     use_fpu: "fnop", "xor eax, eax";
@@ -302,6 +303,12 @@ fn bases() {
     check("set_segment_base.user-gs", 0, || set(1, 0x7000));
     check("set_segment_base.user-gs-selector", [0; 2], || {
         [set(3, 0), set(3, 0xe02b)]
+    });
+    check("set_segment_base.kernel-gs", (0, true), || {
+        let base = carry(load_kernel_gs_base, 0, 0).unwrap_or(0);
+        let result = set(2, base);
+        let after = carry(load_kernel_gs_base, 0, 0).unwrap_or(1);
+        (result, seen(base == after))
     });
     check("set_segment_base.bad-selector-is-null", 0, || {
         set(3, 0xfff3)

@@ -4,11 +4,11 @@
 
 use core::sync::atomic::Ordering::SeqCst;
 
-use guest_conformance::errno::{EEXIST, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP, EPERM, ESRCH};
+use guest_conformance::errno::{EEXIST, EINVAL, ENOENT, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, ESRCH};
 use guest_conformance::fixture::{close, loop_port, own_number, pair, read};
 use guest_conformance::shared::Shared;
 use guest_conformance::{
-    NOBODY, Role, SELF, address_of, call, check, finish, prepare, role, seen, skip, start,
+    NOBODY, Role, SELF, address_of, call, check, event, finish, prepare, role, seen, skip, start,
 };
 use guest_kernel::event::upcall;
 use guest_kernel::start::Boot;
@@ -48,19 +48,12 @@ fn main(boot: &'static Boot) {
     fifo();
     devices();
     resets();
+    full();
     // Checks have cleared what tells this kernel of its own events: let it look at all of them.
     shared.word(8).store(u64::MAX, SeqCst);
     shared.byte(0).store(1, SeqCst);
     drop(masked);
     finish()
-}
-
-/// An operation under test on a structure of up to three words; its result and the structure afterwards.
-fn event(operation: u64, words: [u64; 3]) -> (i64, [u64; 3]) {
-    let place = words;
-    let at = address_of(&place);
-    let result = call(EVENT_CHANNEL_OP, &[operation, at]);
-    (result, [read(at), read(at + 8), read(at + 16)])
 }
 
 fn result(operation: u64, word: u64) -> i64 {
@@ -460,6 +453,7 @@ fn statuses() {
         close(port);
         answer
     });
+    check("status.port-0", (0, 0), || status(SELF));
     check("status.no-such-domain", ESRCH, || {
         status(NOBODY | 1 << 32).0
     });
@@ -636,5 +630,33 @@ fn resets() {
     check("poll.deliverable-upcall", 0, || {
         let place = [0_u64, 0, 1];
         call(SCHED_OP, &[3, address_of(&place)])
+    });
+}
+
+/// Every way to get a port, when there is none.
+fn full() {
+    check("port.none-left", [ENOSPC; 4], || {
+        let waiting = u64::from(loop_port());
+        let mut taken = [0_u64; 64];
+        loop {
+            let place = [SELF | SELF << 16];
+            if prepare(EVENT_CHANNEL_OP, &[ALLOC_UNBOUND, address_of(&place)]) != 0 {
+                break;
+            }
+            let port = upper(read(address_of(&place)));
+            taken[usize::try_from(port / 64).unwrap_or(0) & 63] |= 1 << (port % 64);
+        }
+        let answers = [
+            result(ALLOC_UNBOUND, SELF | SELF << 16),
+            result(BIND_INTERDOMAIN, SELF | waiting << 32),
+            result(BIND_VIRQ, 1),
+            result(BIND_IPI, 0),
+        ];
+        let is_taken = |port: &u64| {
+            taken[usize::try_from(port / 64).unwrap_or(0) & 63] >> (port % 64) & 1 != 0
+        };
+        (0..BEYOND).filter(is_taken).for_each(release);
+        release(waiting);
+        answers
     });
 }

@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-use guest_conformance::errno::{EBUSY, EFAULT, EINVAL, EPERM, ESRCH};
+use guest_conformance::errno::{EACCES, EBUSY, EFAULT, EINVAL, EPERM, ESRCH};
 use guest_conformance::fixture::{FLUSH, Frame, PRESENT, TABLE, WRITABLE, own_number, read};
 use guest_conformance::instruction::{Outcome, catch, fault_of, run};
 use guest_conformance::{
@@ -11,7 +11,9 @@ use guest_conformance::{
 };
 use guest_kernel::paging::root;
 use guest_kernel::start::{Boot, boot_info};
-use hypercall_abi::number::{UPDATE_VA_MAPPING, UPDATE_VA_MAPPING_OTHERDOMAIN, VM_ASSIST};
+use hypercall_abi::number::{
+    MMU_UPDATE, UPDATE_VA_MAPPING, UPDATE_VA_MAPPING_OTHERDOMAIN, VM_ASSIST,
+};
 
 guest_kernel::entry!(main);
 
@@ -43,6 +45,7 @@ fn main(boot: &'static Boot) {
     start(boot);
     changes();
     flushes();
+    cache_attributes();
     foreign();
     frames_to_pages();
     hypervisor();
@@ -145,6 +148,30 @@ fn changes() {
         let shows = page.word(7) != 0;
         page.remap(WRITABLE);
         (result, seen(shows))
+    });
+}
+
+/// Memory is write-back for everybody; only of a page that the hypervisor shares is another wish refused.
+fn cache_attributes() {
+    if role() == Role::Ordinary {
+        skip(
+            "cache-disable.of-a-shared-frame",
+            "no domain without devices may",
+        );
+        return;
+    }
+    check("cache-disable.of-a-shared-frame", [EACCES; 2], || {
+        let shared = boot_info().map_or(0, |boot| boot.start_info().shared_info);
+        let (entry, window) = (shared & !0xfff | PRESENT | 16, Frame::take());
+        window.unmap();
+        let table = Frame::take().read_only().pinned(1);
+        [
+            map(window.address, entry, 0),
+            call(
+                MMU_UPDATE,
+                &[address_of(&[table.slot(0), entry]), 1, 0, SELF],
+            ),
+        ]
     });
 }
 
@@ -263,10 +290,7 @@ fn stores() {
         "an L3 takes an L2"
     );
     let slot = [kernel << 12 | (8 * 300), l3.entry(TABLE)];
-    prepare(
-        hypercall_abi::number::MMU_UPDATE,
-        &[address_of(&slot), 1, 0, SELF],
-    );
+    prepare(MMU_UPDATE, &[address_of(&slot), 1, 0, SELF]);
     let entry = l1.address + 8 * 5;
     check(
         "table-store.without-assist",

@@ -2,6 +2,8 @@
 #![no_std]
 #![no_main]
 
+use core::sync::atomic::Ordering::SeqCst;
+
 use guest_conformance::errno::{EACCES, EFAULT, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, ESRCH};
 use guest_conformance::fixture::{FLUSH, Frame, PRESENT, WRITABLE, own_number, read};
 use guest_conformance::shared::Shared;
@@ -114,15 +116,32 @@ fn reservations() {
     });
 }
 
+/// Takes one frame and gives it back; the result, and whether the domain had one more meanwhile.
+fn one_more(operation: u64) -> (i64, bool) {
+    let list = [PFN];
+    let before = current();
+    let result = reserve(operation, address_of(&list), 1, 0, SELF);
+    let more = current() - before == 1;
+    give_back(read(address_of(&list)));
+    (result, seen(more))
+}
+
+/// The same, and the page that the M2P had for it.
+fn page_of_one(operation: u64) -> (i64, u64) {
+    let list = [PFN];
+    let result = reserve(operation, address_of(&list), 1, 0, SELF);
+    let frame = read(address_of(&list));
+    let page = if result == 1 {
+        read(M2P + 8 * frame)
+    } else {
+        0
+    };
+    give_back(frame);
+    (result, seen(page))
+}
+
 fn populate() {
-    check("populate.one", (1, true), || {
-        let list = [PFN];
-        let before = current();
-        let result = reserve(POPULATE, address_of(&list), 1, 0, SELF);
-        let more = current() - before == 1;
-        give_back(read(address_of(&list)));
-        (result, seen(more))
-    });
+    check("populate.one", (1, true), || one_more(POPULATE));
     check("populate.writes-the-frame", (1, true), || {
         let list = [PFN];
         let result = reserve(POPULATE, address_of(&list), 1, 0, SELF);
@@ -130,18 +149,7 @@ fn populate() {
         give_back(frame);
         (result, seen(frame != PFN))
     });
-    check("populate.sets-m2p", (1, PFN), || {
-        let list = [PFN];
-        let result = reserve(POPULATE, address_of(&list), 1, 0, SELF);
-        let frame = read(address_of(&list));
-        let page = if result == 1 {
-            read(M2P + 8 * frame)
-        } else {
-            0
-        };
-        give_back(frame);
-        (result, seen(page))
-    });
+    check("populate.sets-m2p", (1, PFN), || page_of_one(POPULATE));
     check("populate.gives-zeroed-frames", (1, true), || {
         let window = Frame::take();
         let list = [PFN];
@@ -225,26 +233,8 @@ fn populate() {
 }
 
 fn increase() {
-    check("increase.one", (1, true), || {
-        let list = [PFN];
-        let before = current();
-        let result = reserve(INCREASE, address_of(&list), 1, 0, SELF);
-        let more = current() - before == 1;
-        give_back(read(address_of(&list)));
-        (result, seen(more))
-    });
-    check("increase.sets-no-m2p", (1, NONE), || {
-        let list = [PFN];
-        let result = reserve(INCREASE, address_of(&list), 1, 0, SELF);
-        let frame = read(address_of(&list));
-        let page = if result == 1 {
-            read(M2P + 8 * frame)
-        } else {
-            0
-        };
-        give_back(frame);
-        (result, seen(page))
-    });
+    check("increase.one", (1, true), || one_more(INCREASE));
+    check("increase.sets-no-m2p", (1, NONE), || page_of_one(INCREASE));
     check("increase.no-such-domain", 0, || {
         reserve(INCREASE, 0, 1, 0, NOBODY)
     });
@@ -548,6 +538,55 @@ fn not_for_us() {
     check("get_vnumainfo.padding", EINVAL, || {
         call(MEMORY_OP, &[26, address_of(&[SELF | 1 << 16, 0, 0, 0, 0])])
     });
+    check("get_vnumainfo.no-such-domain", ESRCH, || {
+        call(MEMORY_OP, &[26, address_of(&[NOBODY, 0, 0, 0, 0])])
+    });
+    check("maximum_gpfn.is-what-the-domain-says", 0x1234, || {
+        let shared = Shared::map();
+        let said = shared.word(0xc10).swap(0x1235, SeqCst);
+        let answer = call(MEMORY_OP, &[14, address_of(&SELF)]);
+        shared.word(0xc10).store(said, SeqCst);
+        answer
+    });
+    check("maximum_gpfn.no-such-domain", ESRCH, || {
+        call(MEMORY_OP, &[14, address_of(&NOBODY)])
+    });
+    // Domain, space and number of frames in one word, then lists of indices, frames and errors.
+    let batch = |domain: u64, space: u64| {
+        let lists = [0_u64; 3];
+        let at = address_of(&lists);
+        let place = [domain | space << 16 | 1 << 32, at, at + 8, at + 16];
+        call(MEMORY_OP, &[23, address_of(&place)])
+    };
+    check("add_to_physmap_batch.shared_info", EACCES, || {
+        batch(SELF, 0)
+    });
+    check("add_to_physmap_batch.range", EOPNOTSUPP, || batch(SELF, 3));
+    check("add_to_physmap_batch.no-such-domain", ESRCH, || {
+        batch(NOBODY, 0)
+    });
+    let set_map = |domain: u64, entries: u64| {
+        call(MEMORY_OP, &[13, address_of(&[domain, entries, UNMAPPED])])
+    };
+    check("set_memory_map.too-many-entries", EINVAL, || {
+        set_map(SELF, 1025)
+    });
+    check("set_memory_map.no-such-domain", ESRCH, || {
+        set_map(NOBODY, 1)
+    });
+    check("claim_pages.list", EINVAL, || {
+        call(MEMORY_OP, &[24, address_of(&[8, 1, 0, own_number()])])
+    });
+    check("claim_pages.order", EINVAL, || {
+        call(MEMORY_OP, &[24, address_of(&[0, 1, 1, own_number()])])
+    });
+    check("claim_pages.no-such-domain", EINVAL, || {
+        call(MEMORY_OP, &[24, address_of(&[0, 1, 0, NOBODY])])
+    });
+    check("acquire_resource.frame-beyond-32-bits", EINVAL, || {
+        let place = [NOBODY | 1 << 16, 1, 1 << 32, UNMAPPED];
+        call(MEMORY_OP, &[28, address_of(&place)])
+    });
     check("unknown.29", ENOSYS, || {
         call(MEMORY_OP, &[29, address_of(&zeros)])
     });
@@ -568,10 +607,26 @@ fn not_for_us() {
         check("set_memory_map.other-domain", EPERM, || {
             call(MEMORY_OP, &[13, address_of(&[0_u64, 0, 0])])
         });
+        check("maximum_gpfn.other-domain", EPERM, || {
+            call(MEMORY_OP, &[14, address_of(&0_u64)])
+        });
+        check("get_vnumainfo.other-domain", EPERM, || {
+            call(MEMORY_OP, &[26, address_of(&[0_u64; 5])])
+        });
     } else {
         skip("claim_pages.ordinary", "the first domain may");
         skip("acquire_resource.other-domain", "there is no other domain");
         skip("set_memory_map.other-domain", "there is no other domain");
+        skip("maximum_gpfn.other-domain", "there is no other domain");
+        skip("get_vnumainfo.other-domain", "there is no other domain");
+        check("claim_pages.first", 0, || {
+            let claim = |pages: u64| call(MEMORY_OP, &[24, address_of(&[0, pages, 0, 0])]);
+            claim(0)
+        });
+        check("acquire_resource.of-itself", EPERM, || {
+            let place = [1 << 16, 1, 0, UNMAPPED];
+            call(MEMORY_OP, &[28, address_of(&place)])
+        });
     }
     check("acquire_resource.no-such-domain", ESRCH, || {
         call(

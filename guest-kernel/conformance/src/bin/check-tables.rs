@@ -160,6 +160,15 @@ fn foreign() {
         skip("foreign.tables-of-other-domain", "there is no other domain");
         skip("foreign.extended-other-domain", "there is no other domain");
     }
+    check("foreign.operations-on-oneself", [EPERM; 3], || {
+        [5, 6, 15].map(|command| {
+            let root = root().map_or(0, |root| root.0);
+            call(MMUEXT_OP, &[address_of(&[command, root, 0]), 1, 0, IO])
+        })
+    });
+    check("foreign.frame-to-page", EINVAL, || {
+        update(&[[data.slot(0) | 1, 5]], 0, IO)
+    });
     check("foreign.extended-no-such-domain", ESRCH, || {
         call(MMUEXT_OP, &[address_of(&[0, data.mfn, 0]), 1, 0, NOBODY])
     });

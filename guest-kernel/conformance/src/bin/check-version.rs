@@ -105,6 +105,10 @@ fn texts() {
     } else {
         skip("version.commandline-denied", "the first domain may read it");
         skip("version.build_id-denied", "the first domain may read it");
+        check("version.build_id", true, || {
+            // A null address asks for the length.
+            call(XEN_VERSION, &[10, 0]) > 0
+        });
     }
 }
 
@@ -221,6 +225,9 @@ fn assists() {
             (on, call(VM_ASSIST, &[1, kind]))
         });
     }
+    check("assist.disable-no-such-type", EINVAL, || {
+        call(VM_ASSIST, &[1, 60])
+    });
     check("assist.disable-what-is-off", 0, || call(VM_ASSIST, &[1, 0]));
     check("assist.enable-twice", (0, 0), || {
         (call(VM_ASSIST, &[0, 0]), call(VM_ASSIST, &[0, 0]))

@@ -1,6 +1,7 @@
 //! Grant tables: setting up, mapping, unmapping, copying, and what a grant's owner sees of it.
 //!
-//! [`sizes`] asks about versions and sizes of tables, this file about what is lent by them.
+//! [`sizes`] asks about versions and sizes of tables, [`moves`] about entries that are exchanged and caches, this file about what
+//! is lent by them.
 #![no_std]
 #![no_main]
 
@@ -14,6 +15,7 @@ use guest_kernel::paging::{Access, Mapping, Mfn};
 use guest_kernel::start::Boot;
 use hypercall_abi::number::{GRANT_TABLE_OP, UPDATE_VA_MAPPING};
 
+mod moves;
 mod sizes;
 
 guest_kernel::entry!(main);
@@ -34,6 +36,7 @@ const GENERAL_ERROR: i64 = -1;
 const BAD_DOMAIN: i64 = -2;
 const BAD_REFERENCE: i64 = -3;
 const BAD_HANDLE: i64 = -4;
+const BAD_ADDRESS: i64 = -5;
 const BAD_DEVICE_ADDRESS: i64 = -6;
 const PERMISSION_DENIED: i64 = -8;
 const BAD_PAGE: i64 = -9;
@@ -81,6 +84,9 @@ fn main(boot: &'static Boot) {
     unmaps(&bench);
     entries(&bench);
     copies(&bench);
+    moves::swaps(&bench);
+    moves::replaces_nothing();
+    moves::caches(&bench);
     overwritten(&bench);
     finish()
 }

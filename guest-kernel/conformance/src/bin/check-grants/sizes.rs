@@ -7,7 +7,7 @@ use guest_conformance::{
 };
 use hypercall_abi::number::GRANT_TABLE_OP;
 
-use super::{BAD_DOMAIN, GENERAL_ERROR, OKAY, PERMISSION_DENIED, SETUP, low_half};
+use super::{BAD_ADDRESS, BAD_DOMAIN, GENERAL_ERROR, OKAY, PERMISSION_DENIED, SETUP, low_half};
 
 const QUERY: u64 = 6;
 const SET_VERSION: u64 = 8;
@@ -21,6 +21,11 @@ pub(super) fn versions() {
         (result, seen(read(address_of(&place)) & 0xffff_ffff))
     };
     check("set_version.1", (0, 1), || version(1));
+    check("set_version.2", (0, 2), || {
+        let answer = version(2);
+        prepare(GRANT_TABLE_OP, &[SET_VERSION, address_of(&1_u64), 1]);
+        answer
+    });
     check("set_version.0", (EINVAL, 1), || version(0));
     check("set_version.3", (EINVAL, 1), || version(3));
     check("get_version.self", (0, 1), || {
@@ -44,12 +49,33 @@ pub(super) fn versions() {
     check("set_version.fault", EFAULT, || {
         call(GRANT_TABLE_OP, &[SET_VERSION, UNMAPPED, 1])
     });
-    check("get_status_frames.version-1", (0, GENERAL_ERROR), || {
+    let status_frames = |domain: u64, frames: u64| {
         let list = [0_u64];
-        let place = [1 | SELF << 32, address_of(&list)];
+        let place = [frames | domain << 32, address_of(&list)];
         let result = call(GRANT_TABLE_OP, &[STATUS_FRAMES, address_of(&place), 1]);
         (result, seen(low_half(read(address_of(&place)) >> 48)))
+    };
+    check("get_status_frames.version-1", (0, GENERAL_ERROR), || {
+        status_frames(SELF, 1)
     });
+    check("get_status_frames.count-2", EINVAL, || {
+        call(GRANT_TABLE_OP, &[STATUS_FRAMES, address_of(&[0_u64; 4]), 2])
+    });
+    check("get_status_frames.none", (0, OKAY), || {
+        status_frames(SELF, 0)
+    });
+    check("get_status_frames.no-such-domain", (0, BAD_DOMAIN), || {
+        status_frames(NOBODY, 1)
+    });
+    if role() == Role::Ordinary {
+        check(
+            "get_status_frames.other-domain",
+            (0, PERMISSION_DENIED),
+            || status_frames(0, 1),
+        );
+    } else {
+        skip("get_status_frames.other-domain", "there is no other domain");
+    }
 }
 
 /// Result, status and the two numbers of a `query_size`.
@@ -123,6 +149,16 @@ pub(super) fn sizes() {
     check("setup_table.no-such-domain", (0, BAD_DOMAIN), || {
         setup(NOBODY, 1, address_of(&list), 1)
     });
+    check("setup_table.list-fault", (0, BAD_ADDRESS), || {
+        setup(SELF, 1, UNMAPPED, 1)
+    });
+    if role() == Role::Ordinary {
+        check("setup_table.other-domain", (0, PERMISSION_DENIED), || {
+            setup(0, 1, address_of(&list), 1)
+        });
+    } else {
+        skip("setup_table.other-domain", "there is no other domain");
+    }
     check("setup_table.list-of-hypervisor", EFAULT, || {
         setup(SELF, 1, HYPERVISOR, 1).0
     });
