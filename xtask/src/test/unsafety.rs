@@ -23,8 +23,10 @@ const PLACES: &[&str] = &[
     "guest-kernel/conformance/src/fixture.rs",
     "guest-kernel/conformance/src/gate.rs",
     "guest-kernel/conformance/src/instruction.rs",
+    "guest-kernel/conformance/src/returns.rs",
     "guest-kernel/conformance/src/shared.rs",
     "guest-kernel/conformance/src/bin/check-calls.rs",
+    "guest-kernel/conformance/src/bin/check-returns.rs",
     // Test kernels that try what the library would not do.
     "guest-kernel/kernels/src/bin/areas.rs",
     // Entries of its own, as short as the ABI permits.

@@ -70,7 +70,7 @@ struct Fifo {
 /// The half of a word at a place counted in halves.
 fn half(frame: Frame, index: u64) -> u32 {
     let [a, b, c, d, e, f, g, h] = frame.word(index / 2).to_le_bytes();
-    u32::from_le_bytes(if index % 2 == 0 {
+    u32::from_le_bytes(if index.is_multiple_of(2) {
         [a, b, c, d]
     } else {
         [e, f, g, h]
