@@ -71,7 +71,9 @@ extern "sysv64" fn boot_main(magic: u64, information: u64) -> ! {
 
     let mut free = FreeMemory::new(&information.map);
     let image = own_tables::image();
-    for (start, end) in [(0, LOW_MEMORY), (image.start, image.end)] {
+    // What the direct map has no room for is not used.
+    let beyond = (layout::DIRECT_MAP_SIZE, 1 << 52);
+    for (start, end) in [(0, LOW_MEMORY), (image.start, image.end), beyond] {
         free.remove(PhysRange { start, end });
     }
     let first_steps = PhysRange {

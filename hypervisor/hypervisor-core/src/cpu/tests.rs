@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use hypercall_abi::Errno;
+use hypercall_abi::control::counters::COUNTER_CPUID;
 use hypercall_abi::multicall::MulticallEntry;
 use hypercall_abi::number;
 use hypercall_abi::trap::TrapInfo;
@@ -124,6 +125,33 @@ fn a_software_interrupt_is_found_by_its_instruction_whatever_the_code() {
         assert_eq!(bench.state().registers.rip, BASE + 0x200);
         let frame: [u64; 7] = bench.read(STACK - 0x38);
         assert_eq!(frame[2], ENTRY + 2);
+    }
+}
+
+#[test]
+fn a_forced_cpuid_is_counted_at_the_end_of_what_can_be_read_too() {
+    let mut bench = Bench::new();
+    let count = |bench: &Bench| {
+        bench.domain().vcpus()[0]
+            .counts
+            .all()
+            .nth(COUNTER_CPUID as usize)
+    };
+    let fault = Entry::Exception {
+        vector: 6,
+        error: 0,
+        cr2: 0,
+    };
+    assert_eq!(bench.result(number::UPDATE_VA_MAPPING, [DATA, 0, 0]), 0);
+    for (at, counted) in [(ENTRY, Some(1)), (DATA - 7, Some(2))] {
+        bench.write(at, &[0x0f_u8, 0x0b, 0x78, 0x65, 0x6e, 0x0f, 0xa2]);
+        let registers = &mut bench.state().registers;
+        (registers.rip, registers.rax) = (at, 0x4000_0000);
+        bench.enter(fault);
+        let registers = bench.state().registers;
+        assert_eq!(registers.rip, at + 7);
+        assert_eq!(registers.rbx, u64::from(u32::from_le_bytes(*b"XenV")));
+        assert_eq!(count(&bench), counted);
     }
 }
 

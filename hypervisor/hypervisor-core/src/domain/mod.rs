@@ -17,6 +17,4 @@ pub use record::{Assist, Domain};
 pub use table::{DomId, DomainTable};
 
 #[cfg(test)]
-mod storm;
-#[cfg(test)]
 mod tests;

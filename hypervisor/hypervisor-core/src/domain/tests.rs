@@ -1,5 +1,7 @@
 //! Ends and pauses of domains that other CPUs are busy with.
 
+mod storm;
+
 use alloc::sync::Arc;
 
 use hypercall_abi::control::ControlArgument;

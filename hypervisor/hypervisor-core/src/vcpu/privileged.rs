@@ -108,8 +108,7 @@ pub fn invalid_opcode<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Cras
         if !bytes.starts_with(&EMULATE_PREFIX) || bytes.get(5..7) != Some(&CPUID) {
             return deliver::exception(caller, vector::INVALID_OPCODE, None);
         }
-        execute_cpuid(caller, true);
-        return retire(caller, 7);
+        return forced_cpuid(caller);
     }
     let mut prefix = [0; EMULATE_PREFIX.len()];
     let mut opcode = [0; 2];
@@ -126,6 +125,10 @@ pub fn invalid_opcode<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Cras
     if opcode != CPUID {
         return deliver::exception(caller, vector::INVALID_OPCODE, None);
     }
+    forced_cpuid(caller)
+}
+
+fn forced_cpuid<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
     caller.vcpu.counts.add(COUNTER_CPUID);
     execute_cpuid(caller, true);
     retire(caller, 7)

@@ -180,7 +180,7 @@ fn fail_each(what: &str, points: fn(&Clean) -> u64, order: fn(&Bench, Option<u64
     for (scenario, mut bench, arguments) in all() {
         let clean = clean(scenario, &mut bench, arguments);
         for point in 0..points(&clean) {
-            let (mut bench, arguments) = scenario.prepare().unwrap();
+            let (mut bench, arguments) = scenario.prepare().expect("it was there before");
             let before = Snapshot::of(&bench);
             order(&bench, Some(point));
             let failed = scenario.run(&mut bench, arguments);
