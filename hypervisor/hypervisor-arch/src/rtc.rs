@@ -1,5 +1,6 @@
 //! The wall clock at boot, from the CMOS clock, which runs in UTC.
 
+use crate::tsc;
 use x86_64::instructions::port::Port;
 
 const INDEX: u16 = 0x70;
@@ -12,13 +13,15 @@ const HOURS_24: u8 = 1 << 1;
 const AFTERNOON: u8 = 1 << 7;
 /// Seconds, minutes, hours, day, month, year.
 const REGISTERS: [u8; 6] = [0x00, 0x02, 0x04, 0x07, 0x08, 0x09];
-/// More readings than this are never needed for two that agree.
-const ATTEMPTS: usize = 1000;
+/// Two readings agree earlier, in nanoseconds. An update takes 2 ms; QEMU's ends when its main loop has a turn, which takes many
+/// times that on a busy host.
+const PATIENCE: u64 = 1_000_000_000;
 
 /// Seconds since 1970; 0 if the clock shows no sensible time.
 pub(crate) fn seconds() -> u64 {
     let mut before = [0; 6];
-    for _ in 0..ATTEMPTS {
+    let end = tsc::nanos() + PATIENCE;
+    while tsc::nanos() < end {
         if read(STATUS_A) & UPDATING != 0 {
             continue;
         }

@@ -185,13 +185,13 @@ fn make_hypervisor(
         no_execute: true,
         max_domains: MAX_DOMAINS,
     };
-    let started = Nanos::new(tsc::nanos());
+    let wallclock = Nanos::new(rtc::seconds() * NANOS_PER_SECOND);
     let information = BootInfo {
         layout,
         machine_map: &inventory.firmware_map,
         cpus: Hardware.online_cpus(),
         options: boot.options.for_policy(MAX_DOMAINS),
-        wallclock: Nanos::new(rtc::seconds() * NANOS_PER_SECOND).saturating_sub(started),
+        wallclock: wallclock.saturating_sub(Nanos::new(tsc::nanos())),
         tsc_stable,
     };
     match Hypervisor::new(Hardware, &information) {
