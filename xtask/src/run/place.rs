@@ -34,7 +34,10 @@ pub(crate) struct Place {
 impl Place {
     /// Makes a directory that nobody else can enter.
     pub(crate) fn new(fame: Fame) -> Result<Self> {
-        let base = base();
+        Self::below(base(), fame)
+    }
+
+    fn below(base: PathBuf, fame: Fame) -> Result<Self> {
         private_directory(&base)?;
         sweep(&base);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -135,5 +138,46 @@ fn sweep(base: &Path) {
         {
             fs::remove_dir_all(entry.path()).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("place-{name}-{}", std::process::id()))
+    }
+
+    #[test]
+    fn the_machine_started_last_is_the_one_that_latest_names_while_it_is_there() {
+        let base = home("latest");
+        let latest = || fs::read_link(base.join("latest")).ok();
+        let place = |fame| Place::below(base.clone(), fame).unwrap();
+        let first = place(Fame::Latest);
+        let second = place(Fame::Latest);
+        let hidden = place(Fame::Unknown);
+        assert_eq!(latest().as_deref(), second.path.file_name().map(Path::new));
+        for path in [&base, &first.path, &second.path, &hidden.path] {
+            let mode = fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", path.display());
+        }
+        drop(first);
+        assert!(latest().is_some() && second.path.exists());
+        drop(second);
+        assert_eq!(latest(), None);
+        assert!(hidden.path.exists());
+        drop(hidden);
+        fs::remove_dir(base).expect("nothing is left in it");
+    }
+
+    #[test]
+    fn a_directory_that_others_can_enter_is_refused() {
+        let base = home("open");
+        fs::create_dir(&base).unwrap();
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o755)).unwrap();
+        let refused = Place::below(base.clone(), Fame::Unknown).unwrap_err();
+        assert!(refused.to_string().contains("yours alone"), "{refused}");
+        fs::remove_dir(base).unwrap();
     }
 }
