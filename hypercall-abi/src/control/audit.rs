@@ -68,6 +68,8 @@ constants! {
     BREACH_PLANT: u32 = 0 => "";
     /// The breach is mended.
     BREACH_MEND: u32 = 1 => "";
+    /// The hypervisor panics.
+    BREACH_PANIC: u32 = 2 => "";
     /// Invariants that can be broken so, from 1.
     BREACH_INVARIANTS: u32 = 13 => "";
     /// In R9 of a call, where that hypervisor has no argument: it is to be answered wrongly, a refusal for success and the

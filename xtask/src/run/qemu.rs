@@ -15,6 +15,9 @@ use crate::run::serial::{Echo, Serial};
 /// QEMU's exit code when the first domain has powered the machine off.
 pub(crate) const POWERED_OFF: i32 = 33;
 
+/// QEMU's exit code when the hypervisor has panicked.
+pub(crate) const PANICKED: i32 = 39;
+
 /// QEMU's exit code when the hypervisor could start no first domain.
 pub(crate) const NO_FIRST_DOMAIN: i32 = 41;
 
@@ -184,7 +187,7 @@ impl End {
             Self::Code(POWERED_OFF) => "powered off in order".to_owned(),
             Self::Code(35) => "asked for a reboot".to_owned(),
             Self::Code(37) => "the first domain crashed".to_owned(),
-            Self::Code(39) => "the hypervisor panicked".to_owned(),
+            Self::Code(PANICKED) => "the hypervisor panicked".to_owned(),
             Self::Code(NO_FIRST_DOMAIN) => "there was no first domain to start".to_owned(),
             Self::Code(0) => "QEMU ended with code 0: a reset or a triple fault".to_owned(),
             Self::Code(other) => format!("QEMU ended with code {other}"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::build::bare::{self, Images};
+use crate::build::bundle::Bundle;
 use crate::conformance;
 use crate::peer::xen;
 use crate::peer::xen_linux::XenLinux;
@@ -26,6 +27,9 @@ const HOSTILE: &str = "hostile";
 
 /// The kernel that needs a hypervisor of its own: one that breaks its invariants.
 const BREACHES: &str = "breaches";
+
+/// What a panic's backtrace of it names: the Rust function that the assembly calls for a hypercall.
+const TRACED: &str = "paravane::entry::from_guest::on_syscall+0x";
 
 /// What the demo kernel says first.
 const GREETING: &str = "paravane demo: ";
@@ -60,17 +64,37 @@ pub(crate) fn guests(suite: &mut Suite<'_>) -> Result<()> {
         })
         .collect();
     let breaking = bare::build_breaking(suite.workspace(), suite.toolchain())?;
-    trials.push(Trial {
-        machine: Machine {
-            kernel: breaking,
-            memory_mib: 256,
-            ..our_machine(&images, BREACHES)
-        },
+    let breaking = Machine {
+        kernel: breaking,
+        memory_mib: 256,
+        ..our_machine(&images, BREACHES)
+    };
+    let bundle = Bundle {
+        kernel: images.kernel(BREACHES),
+        ramdisk: None,
+        cmdline: Some("panic".to_owned()),
+    };
+    let module = suite.workspace().output("breach")?.join("panic.cpio");
+    bundle.write(&module)?;
+    let panicking = Machine {
+        initrd: Some(module.into_os_string()),
+        ..breaking.clone()
+    };
+    let breaches = Trial {
+        machine: breaking,
         name: format!("guest {BREACHES}"),
         limit: LIMIT,
         wanted: Wanted::Verdict,
         ending: Ending::PowerOff,
+    };
+    trials.push(Trial {
+        machine: panicking,
+        name: format!("guest {BREACHES} panic"),
+        wanted: Wanted::Line(TRACED),
+        ending: Ending::Panic,
+        ..breaches.clone()
     });
+    trials.push(breaches);
     trials.push(Trial {
         machine: our_machine(&images, DEMO),
         name: "guest demo".to_owned(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::child;
-use crate::run::qemu::{End, Input, Machine, NO_FIRST_DOMAIN, POWERED_OFF};
+use crate::run::qemu::{End, Input, Machine, NO_FIRST_DOMAIN, PANICKED, POWERED_OFF};
 use crate::run::serial::Echo;
 use crate::test::suite::Suite;
 use crate::workspace::Workspace;
@@ -57,6 +57,8 @@ pub(crate) enum Ending {
     PowerOff,
     /// The hypervisor's own word that there is no first domain to start.
     Refusal,
+    /// The hypervisor's panic.
+    Panic,
     /// Nothing that matters: the machine is ended from outside.
     Whatever,
 }
@@ -166,6 +168,7 @@ pub(crate) fn run(workspace: &Workspace, trial: &Trial) -> Result<Verdict> {
     let code = match trial.ending {
         Ending::PowerOff => Some(POWERED_OFF),
         Ending::Refusal => Some(NO_FIRST_DOMAIN),
+        Ending::Panic => Some(PANICKED),
         Ending::Whatever => None,
     };
     if let Some(code) = code {

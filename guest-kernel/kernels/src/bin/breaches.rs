@@ -1,6 +1,8 @@
 //! Rule tested: whatever invariant of its own the hypervisor breaks, its recount finds it, says which, where, what it expected
 //! and what it found, and finds nothing any more once it is mended.
 //!
+//! With `panic` on the command line it has the hypervisor panic instead: who started it looks at what that prints.
+//!
 //! Only a hypervisor built for this test breaks anything; any other makes this kernel skip.
 #![no_std]
 #![no_main]
@@ -12,11 +14,16 @@ use alloc::format;
 use guest_kernel::hypercall::manage::{audit, audit_breach};
 use guest_kernel::start::Boot;
 use guest_kernels::{check, finish, skip};
-use hypercall_abi::control::audit::{BREACH_INVARIANTS, BREACH_MEND, BREACH_PLANT};
+use hypercall_abi::control::audit::{BREACH_INVARIANTS, BREACH_MEND, BREACH_PANIC, BREACH_PLANT};
 
 guest_kernel::entry!(main);
 
-fn main(_: &'static Boot) {
+fn main(boot: &'static Boot) {
+    if boot.command_line() == "panic" {
+        let survived = audit_breach(0, BREACH_PANIC, 0);
+        check!(false, "the hypervisor panics: {survived:?}");
+        finish()
+    }
     for invariant in 1..=BREACH_INVARIANTS {
         let Ok(place) = audit_breach(invariant, BREACH_PLANT, 0) else {
             if invariant == 1 {

@@ -7,7 +7,7 @@
 use alloc::sync::Arc;
 
 use hypercall_abi::Errno;
-use hypercall_abi::control::audit::{AuditBreach, BREACH_MEND, BREACH_PLANT};
+use hypercall_abi::control::audit::{AuditBreach, BREACH_MEND, BREACH_PANIC, BREACH_PLANT};
 
 use crate::caller::Caller;
 use crate::domain::Domain;
@@ -32,6 +32,7 @@ pub(crate) fn carry_out<M: Machine>(
     caller: &mut Caller<'_, M>,
     request: &mut AuditBreach,
 ) -> Result<(), Errno> {
+    assert!(request.action != BREACH_PANIC, "dom0 asked for it");
     let domain = caller
         .hv
         .domains

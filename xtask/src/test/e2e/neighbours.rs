@@ -63,6 +63,10 @@ fn crash_one(bench: &Bench<'_, '_>) -> Result<()> {
         !reason.is_empty() && shown["crash"]["rip"].as_u64().is_some_and(|rip| rip != 0),
         "no word of why and where it crashed in {shown}"
     );
+    let log = bench.client().say(&["dmesg"]);
+    for word in [reason, "rip 0x", "called from 0x"] {
+        ensure!(log.out.contains(word), "no `{word}` in the log of a crash");
+    }
     bench.client().json(&["destroy", "falls"]).map(|_| ())
 }
 
