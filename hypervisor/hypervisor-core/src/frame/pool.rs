@@ -6,7 +6,9 @@
 //! to it, scrub, insert (I26, I34). Blocks inserted at boot were never scrubbed; they are marked, and scrubbed when taken,
 //! or before that by a CPU that has nothing else to do.
 //!
-//! Two zones, below and above 4 GiB of machine address, keep the frames that old devices need for those who ask.
+//! A zone has the frames whose numbers have the same highest bit. An address limit is a power of two, so a zone lies below it
+//! as a whole or not at all, and no list has to be searched. The highest are given out first: the low ones are left for who
+//! needs them.
 
 use thiserror::Error;
 
@@ -22,15 +24,15 @@ use super::table::{Frame, FrameRange, FrameTable, Ram};
 /// The largest block is 2^15 frames.
 pub const MAX_ORDER: u8 = 15;
 const ORDERS: usize = 16;
-/// First frame of the upper zone.
-const ZONE_BORDER: u64 = 1 << 20;
+/// Numbers of frames have at most so many bits.
+const ZONES: usize = 30;
 /// Frames of a block from boot that are scrubbed in one step.
 const SCRUB: u64 = 64;
 /// Frames of one that are scrubbed in one step of an idle CPU, which holds the pool's lock for it.
 const CLEAN: u64 = 8;
 /// An idle CPU scrubs until so many free frames are clean: 128 MiB, so that a large machine does not stay busy after boot.
 const CLEAN_AHEAD: u64 = 1 << 15;
-/// How many blocks of one size are looked at for one below an address limit, or one to be scrubbed.
+/// How many blocks of one size are looked at for one to be scrubbed.
 const SEARCH: usize = 64;
 
 const LINK: u64 = 0xffff_ffff;
@@ -86,10 +88,17 @@ impl Links {
     }
 }
 
-/// Heads of the lists, per zone and order.
+/// The lists of one zone: their heads, and bit n where that of order n has a block.
+#[derive(Debug)]
+struct Zone {
+    heads: [u64; ORDERS],
+    filled: u16,
+}
+
+/// The lists of all zones.
 #[derive(Debug)]
 pub(super) struct FreeLists {
-    heads: [[u64; ORDERS]; 2],
+    zones: [Zone; ZONES],
     free: u64,
     /// Frames in the lists that are scrubbed.
     clean: u64,
@@ -100,16 +109,44 @@ pub(super) struct FreeLists {
 impl FreeLists {
     pub(super) const fn new() -> Self {
         Self {
-            heads: [[0; ORDERS]; 2],
+            zones: [const {
+                Zone {
+                    heads: [0; ORDERS],
+                    filled: 0,
+                }
+            }; ZONES],
             free: 0,
             clean: 0,
             draining: 0,
         }
     }
 
-    fn head(&mut self, number: u64, order: u8) -> Option<&mut u64> {
-        let zone = usize::from(number >= ZONE_BORDER);
-        self.heads.get_mut(zone)?.get_mut(usize::from(order))
+    /// The head of the list to which a block belongs.
+    fn head(&self, first: u64, order: u8) -> Option<u64> {
+        let zone = self.zones.get(zone_of(first)?)?;
+        zone.heads.get(usize::from(order)).copied()
+    }
+
+    fn set_head(&mut self, first: u64, order: u8, head: u64) {
+        let zone = zone_of(first).and_then(|zone| self.zones.get_mut(zone));
+        if let Some(zone) = zone
+            && let Some(place) = zone.heads.get_mut(usize::from(order))
+        {
+            *place = head;
+            let bit = 1 << order;
+            zone.filled = (zone.filled & !bit) | if head == 0 { 0 } else { bit };
+        }
+    }
+
+    /// The smallest block of at least `order` in the highest zone below `below` that has one, and its order.
+    fn find(&self, order: u8, below: u64) -> Option<(u64, u8)> {
+        let zones = self.zones.iter().take(zone_of(below)?);
+        zones.rev().find_map(|zone| {
+            let large = u32::from(zone.filled >> order);
+            let more = u8::try_from((large != 0).then(|| large.trailing_zeros())?).ok()?;
+            let found = order.saturating_add(more);
+            Some((*zone.heads.get(usize::from(found))?, found))
+        })
     }
 }
 
@@ -183,7 +220,8 @@ impl<M: Machine> Drop for Allocation<'_, M> {
 }
 
 impl<'a, M: Machine> Ram<'a, M> {
-    /// Takes 2^`order` contiguous frames whose numbers are all below `below`, flushed and zeroed.
+    /// Takes 2^`order` contiguous frames whose numbers are all below `below`, flushed and zeroed. `below` is a power of two,
+    /// or more than all frames; what lies between it and the next lower power is not given out.
     ///
     /// # Errors
     /// [`AllocError::NoMemory`], or [`AllocError::NotYet`] when a step of scrubbing was done instead: of freed frames, here or
@@ -224,7 +262,7 @@ impl<'a, M: Machine> Ram<'a, M> {
         if lists.clean >= CLEAN_AHEAD {
             return false;
         }
-        let Some((first, order)) = self.frames.find_dirty(&mut lists) else {
+        let Some((first, order)) = self.frames.find_dirty(&lists) else {
             return false;
         };
         let clean = self.frames.unlink(&mut lists, first, order);
@@ -328,56 +366,31 @@ impl FrameTable {
         self.link(lists, first, order, clean);
     }
 
-    /// Takes a block of `order` below `below` out of the lists, and how many of its first frames are scrubbed. The smallest block that is
-    /// large enough is split; the upper zone is used first by those who do not care.
+    /// Takes a block of `order` below `below` out of the lists, and how many of its first frames are scrubbed. What is larger
+    /// than need be is split.
     fn take_block(
         &self,
         lists: &mut Guard<'_, FreeLists>,
         order: u8,
         below: u64,
     ) -> Option<(u64, u64)> {
-        let zones: &[u64] = if below >= self.limit().get() {
-            &[ZONE_BORDER, 0]
-        } else {
-            &[0, ZONE_BORDER]
-        };
-        for &zone in zones {
-            for found in order..=MAX_ORDER {
-                let head = *lists.head(zone, found)?;
-                let Some(first) = self.search(head, order, below) else {
-                    continue;
-                };
-                let clean = self.unlink(lists, first, found);
-                for rest in order..found {
-                    let size = 1 << rest;
-                    let clean = clean.saturating_sub(size).min(size);
-                    self.link(lists, first.saturating_add(size), rest, clean);
-                }
-                lists.free = lists.free.saturating_sub(1 << order);
-                return Some((first, clean.min(1 << order)));
-            }
+        let (first, found) = lists.find(order, below)?;
+        let clean = self.unlink(lists, first, found);
+        for rest in order..found {
+            let size = 1 << rest;
+            let clean = clean.saturating_sub(size).min(size);
+            self.link(lists, first.saturating_add(size), rest, clean);
         }
-        None
+        lists.free = lists.free.saturating_sub(1 << order);
+        Some((first, clean.min(1 << order)))
     }
 
     /// A block that is not scrubbed, in the order in which blocks are taken by those who do not care where.
-    fn find_dirty(&self, lists: &mut Guard<'_, FreeLists>) -> Option<(u64, u8)> {
+    fn find_dirty(&self, lists: &FreeLists) -> Option<(u64, u8)> {
         let is_dirty = |first: &u64| self.find(*first).is_some_and(|f| f.links.is_dirty());
-        [ZONE_BORDER, 0].into_iter().find_map(|zone| {
-            (0..=MAX_ORDER).find_map(|order| {
-                let head = *lists.head(zone, order)?;
-                Some((self.blocks(head).find(is_dirty)?, order))
-            })
-        })
-    }
-
-    /// A block of the list that starts at `head` whose first 2^`order` frames are below `below`.
-    fn search(&self, head: u64, order: u8, below: u64) -> Option<u64> {
-        self.blocks(head).find(|first| {
-            first
-                .checked_add(1 << order)
-                .is_some_and(|end| end <= below)
-        })
+        let zones = lists.zones.iter().rev();
+        let mut heads = zones.flat_map(|zone| zone.heads.iter().zip(0..));
+        heads.find_map(|(&head, order)| Some((self.blocks(head).find(is_dirty)?, order)))
     }
 
     /// The first blocks of the list that starts at `head`.
@@ -395,7 +408,7 @@ impl FrameTable {
         let (Some(frame), Some(head)) = (self.find(first), lists.head(first, order)) else {
             return;
         };
-        frame.links.set_next(*head);
+        frame.links.set_next(head);
         frame.links.set_prev(0);
         let dirty = clean < 1 << order;
         frame.links.set_dirty(dirty);
@@ -403,15 +416,15 @@ impl FrameTable {
             frame.stamp.set_scrubbed(clean);
         }
         frame.owner.set_free_head(order);
-        if let Some(second) = self.find(*head) {
+        if let Some(second) = self.find(head) {
             second.links.set_prev(first);
         }
-        *head = first;
+        lists.set_head(first, order, first);
     }
 
     /// Takes a block out of its list; how many of its first frames are scrubbed.
     fn unlink(&self, lists: &mut Guard<'_, FreeLists>, first: u64, order: u8) -> u64 {
-        let (Some(frame), Some(head)) = (self.find(first), lists.head(first, order)) else {
+        let Some(frame) = self.find(first) else {
             return 0;
         };
         let (prev, next) = (frame.links.prev(), frame.links.next());
@@ -420,7 +433,7 @@ impl FrameTable {
         }
         match self.find(prev) {
             Some(before) => before.links.set_next(next),
-            None => *head = next,
+            None => lists.set_head(first, order, next),
         }
         frame.owner.set_free();
         let clean = if frame.links.is_dirty() {
@@ -431,6 +444,11 @@ impl FrameTable {
         lists.clean = lists.clean.saturating_sub(clean);
         clean
     }
+}
+
+/// The zone of a frame.
+fn zone_of(number: u64) -> Option<usize> {
+    usize::try_from(number.checked_ilog2()?).ok()
 }
 
 /// The numbers of a block's frames.

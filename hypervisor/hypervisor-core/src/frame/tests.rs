@@ -221,16 +221,16 @@ fn a_freed_frame_is_flushed_and_scrubbed_before_its_next_use() {
 fn an_idle_cpu_scrubs_what_boot_left_and_then_has_nothing_to_do() {
     let world = World::new();
     let (ram, free) = (world.ram(), world.frames.free());
-    // The one block of 2^8 frames.
-    let block = (0x8100..0x8200).map(Mfn::new);
+    // The one block of 2^7 frames.
+    let block = (0x8180..0x8200).map(Mfn::new);
     for mfn in block.clone() {
         world.machine.ram().fill(mfn, 0xee);
     }
     let steps = (0..FRAMES).take_while(|_| ram.clean_step()).count();
     assert!(steps > 0 && !ram.clean_step());
     assert_eq!(world.frames.free(), free, "frames stay where they are");
-    let taken = ram.allocate(8, ANYWHERE).map(|block| block.first().get());
-    assert_eq!(taken, Ok(0x8100), "nothing is left to do first");
+    let taken = ram.allocate(7, ANYWHERE).map(|block| block.first().get());
+    assert_eq!(taken, Ok(0x8180), "nothing is left to do first");
     for mfn in block {
         assert!(EntryIndex::all().all(|i| world.machine.read_entry(mfn, i) == 0));
     }
@@ -273,15 +273,55 @@ fn random_allocation_keeps_every_frame_accounted_for() {
 #[test]
 fn an_address_limit_is_honoured() {
     let world = World::new();
-    let low = world.ram().allocate(3, 0x60).unwrap();
-    assert!(low.first().get() < 0x60);
-    let two = [0; 2].map(|_| world.ram().allocate(5, 0x60).unwrap());
+    let low = world.ram().allocate(3, 0x20).unwrap();
+    assert!(low.first().get() < 0x20);
+    let block = world.ram().allocate(5, 0x40).unwrap();
     assert_eq!(
-        world.ram().allocate(5, 0x60).unwrap_err(),
+        world.ram().allocate(5, 0x40).unwrap_err(),
         AllocError::NoMemory
     );
-    drop(two);
-    assert!(world.ram().allocate(5, 0x60).is_ok());
+    drop(block);
+    assert!(world.ram().allocate(5, 0x40).is_ok());
+    assert!(world.ram().allocate(0, 0x10).is_err());
+    assert!(world.ram().allocate(0, 0).is_err());
+}
+
+#[test]
+fn a_limited_allocation_fails_only_if_nothing_below_the_limit_is_free() {
+    let world = World::with(0x3f0);
+    let is_own = |&n: &u64| world.frames.holding(Mfn::new(n)).owner == OwnerId::HYPERVISOR;
+    let own = (0..0x10).chain((0x10..0x400).filter(is_own));
+    let mut state = 3;
+    let mut held: Vec<(Allocation<'_, _>, u8)> = Vec::new();
+    let allocate = |order, below| loop {
+        match world.ram().allocate(order, below) {
+            Err(AllocError::NotYet) => {}
+            done => break done.ok(),
+        }
+    };
+    // Few stay free at first, then more, each alone: long lists of single frames above every limit.
+    while let Some(frame) = allocate(0, ANYWHERE) {
+        held.push((frame, 0));
+    }
+    for _ in 0..4000 {
+        state = next_random(state);
+        let (order, bits) = (u8::try_from(state >> 62).unwrap(), 4 + (state >> 40) % 7);
+        let below = 1 << bits;
+        if state >> 50 & 1 == 0 {
+            let in_use = held
+                .iter()
+                .flat_map(|(block, order)| block.first().get()..block.first().get() + (1 << order));
+            let taken: Vec<u64> = own.clone().chain(in_use).collect();
+            let is_free = |first: u64| !taken.iter().any(|&n| n >> order == first >> order);
+            let expected = (0..below).step_by(1 << order).any(is_free);
+            let given = allocate(order, below);
+            assert_eq!(given.is_some(), expected, "order {order} below {below:#x}");
+            held.extend(given.map(|block| (block, order)));
+        } else if !held.is_empty() {
+            let at = usize::try_from(state >> 20).unwrap() % held.len();
+            held.swap_remove(at);
+        }
+    }
 }
 
 #[test]
