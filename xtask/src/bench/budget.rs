@@ -30,8 +30,8 @@ const BUDGETS: &[(&str, u32)] = &[
     ("yield alone", 1_320),
     ("yield between two vCPUs", 3_200),
     ("set timer", 730),
-    ("grant map and unmap", 2_780),
-    ("grant copy of 4 KiB", 2_005),
+    ("grant map and unmap", 2_140),
+    ("grant copy of 4 KiB", 1_650),
     ("console write of 64 bytes", 950),
 ];
 

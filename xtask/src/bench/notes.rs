@@ -12,16 +12,6 @@ const NOTES: &[(&str, &str)] = &[
          behind the load of CR3.",
     ),
     (
-        "grant map and unmap",
-        "two calls. Records and handles lie in frames charged to their domain, so each access goes through the test that \
-         the frame is the pool's; domain table, grant table and handles have a lock each.",
-    ),
-    (
-        "grant copy of 4 KiB",
-        "512 of the instructions copy words; the rest takes both domains, the grant's record and the frames' references, \
-         and gives them back.",
-    ),
-    (
         "unknown hypercall",
         "it takes the way of every other call, which saves and restores all registers and passes all tests of the exit; \
          only the question for the version has a shorter one.",

@@ -10,8 +10,9 @@ use super::owner::OwnerId;
 use super::pool::AllocError;
 use super::table::Ram;
 use crate::heap;
-use crate::ids::{EntryIndex, Frames, Mfn};
+use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
+use crate::sync::AtomicU64;
 
 /// Words of a frame.
 pub const WORDS_PER_FRAME: usize = 512;
@@ -60,17 +61,17 @@ impl DomainWords {
         Ok(())
     }
 
-    /// A word, if there is one of this index.
-    pub fn load<M: Machine>(&self, machine: &M, index: usize) -> Option<u64> {
-        let (frame, within) = self.place(index)?;
-        Some(machine.read_entry(frame, within))
-    }
-
-    /// Changes a word; nothing happens where there is none.
-    pub fn store<M: Machine>(&mut self, machine: &M, index: usize, value: u64) {
-        if let Some((frame, within)) = self.place(index) {
-            machine.write_entry(frame, within, value);
-        }
+    /// The group of this index of all words taken `N` at a time, if there is one. `N` divides the words of a frame.
+    #[inline]
+    pub fn group<'a, M: Machine, const N: usize>(
+        &self,
+        machine: &'a M,
+        index: usize,
+    ) -> Option<&'a [AtomicU64; N]> {
+        let groups = WORDS_PER_FRAME.checked_div(N)?;
+        let frame = *self.frames.get(index.checked_div(groups)?)?;
+        let (words, _) = machine.words(frame).as_chunks();
+        words.get(index.checked_rem(groups)?)
     }
 
     /// Gives all frames back.
@@ -83,18 +84,13 @@ impl DomainWords {
             account.remove_overhead();
         }
     }
-
-    fn place(&self, index: usize) -> Option<(Mfn, EntryIndex)> {
-        let frame = *self.frames.get(index.checked_div(WORDS_PER_FRAME)?)?;
-        let within = u16::try_from(index.checked_rem(WORDS_PER_FRAME)?).ok()?;
-        Some((frame, EntryIndex::new(within)?))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::frame::tests::World;
+    use crate::sync::Ordering;
 
     #[test]
     fn words_are_their_domains_overhead_and_end_at_the_limit() {
@@ -103,7 +99,11 @@ mod tests {
         let account = memory.account(&world.frames).unwrap();
         let (free, overhead) = (world.frames.free(), account.overhead());
         let mut words = DomainWords::new(2).unwrap();
-        assert_eq!(words.load(&world.machine, 0), None);
+        let load = |words: &DomainWords, index| {
+            let [word] = words.group(&world.machine, index)?;
+            Some(word.load(Ordering::Relaxed))
+        };
+        assert_eq!(load(&words, 0), None);
         for frames in 1..=2 {
             words.grow(world.ram(), memory.owner()).unwrap();
             assert_eq!(account.overhead().get(), overhead.get() + frames);
@@ -112,10 +112,11 @@ mod tests {
             words.grow(world.ram(), memory.owner()),
             Err(AllocError::NoMemory)
         );
-        assert_eq!(words.load(&world.machine, 1023), Some(0));
-        words.store(&world.machine, 1023, 7);
-        words.store(&world.machine, 1024, 8);
-        assert_eq!(words.load(&world.machine, 1023), Some(7));
+        assert_eq!(load(&words, 1023), Some(0));
+        let [_, last] = words.group(&world.machine, 511).unwrap();
+        last.store(7, Ordering::Relaxed);
+        assert_eq!(load(&words, 1023), Some(7));
+        assert_eq!(load(&words, 1024), None);
         words.release(world.ram(), memory.owner());
         assert_eq!((words.count(), account.overhead()), (0, overhead));
         assert_eq!(world.frames.free(), free);

@@ -53,15 +53,19 @@ fn try_copy<M: Machine, W: World>(
         Access::Write,
         held,
     );
-    let result = dest.and_then(|dest| {
-        let result = transfer(call, request, source.frame, dest.frame);
-        leave(call, dest, held);
-        result
-    });
+    let result = match dest {
+        Ok(dest) => {
+            let result = transfer(call, request, source.frame, dest.frame);
+            leave(call, dest, held);
+            result
+        }
+        Err(status) => Err(status),
+    };
     leave(call, source, held);
     result
 }
 
+#[inline(always)]
 fn take<'a, M: Machine, W: World>(
     call: GrantCall<'a, M, W>,
     side: &GrantCopySide,
@@ -74,10 +78,9 @@ fn take<'a, M: Machine, W: World>(
             return Err(Status::PermissionDenied);
         }
         let owner = call.own().memory().owner();
-        let references = references(call.ram, owner, side.reference, access)?;
-        let frame = call.ram.frames.lookup(side.reference);
+        let (frame, references) = references(call.ram, owner, side.reference, access)?;
         return Ok(Side {
-            frame: frame.ok_or(Status::BadPage)?,
+            frame,
             references: Some(references),
             pinned: None,
             access,
@@ -105,6 +108,7 @@ fn take<'a, M: Machine, W: World>(
 }
 
 /// Lets a side go.
+#[inline(always)]
 fn leave<M: Machine, W: World>(
     call: GrantCall<'_, M, W>,
     side: Side<'_, M, W::Peer>,

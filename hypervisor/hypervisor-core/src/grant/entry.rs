@@ -1,20 +1,20 @@
 //! The protocol of an entry's flags, which granter and hypervisor both write.
 //!
-//! Flags and domid change as one word of 32 bits, by compare-exchange only: the granter may revoke at any instant, and what
-//! was checked must be what is marked. The frame is read after that.
+//! An entry is read and changed as one word, by compare-exchange only: the granter may revoke at any instant, and what was
+//! checked must be what is marked.
 
 use hypercall_abi::grant::{
     GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_SUB_PAGE, GTF_TYPE_MASK, GTF_WRITING,
 };
 
 use super::status::Status;
-use crate::ids::Mfn;
-use crate::machine::Machine;
+use crate::sync::{AtomicU64, Ordering};
 
 /// How often the granter may change the word under the hypervisor's hands before that gives up.
 const TRIES: usize = 5;
-/// Offset of the frame number in an entry.
-const FRAME: usize = 4;
+/// An entry's flags are its lowest bits, then come domid and frame number.
+const DOMID_SHIFT: u32 = 16;
+const FRAME_SHIFT: u32 = 32;
 
 /// What a grant is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,22 +27,13 @@ pub(super) enum Access {
 
 /// An entry of a shared table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SharedEntry {
-    pub(super) frame: Mfn,
-    /// Byte offset in the frame: a multiple of 8.
-    pub(super) offset: usize,
-}
+pub(super) struct SharedEntry<'a>(pub(super) &'a AtomicU64);
 
-impl SharedEntry {
-    /// Marks the entry as in use by `grantee`. `fresh`: nobody uses it yet, so kind and domid are checked.
-    pub(super) fn mark<M: Machine>(
-        self,
-        machine: &M,
-        grantee: u16,
-        access: Access,
-        fresh: bool,
-    ) -> Result<(), Status> {
-        let mut word = machine.load_u32(self.frame, self.offset);
+impl SharedEntry<'_> {
+    /// Marks the entry as in use by `grantee`; the number of the frame that it names. `fresh`: nobody uses it yet, so kind
+    /// and domid are checked.
+    pub(super) fn mark(self, grantee: u16, access: Access, fresh: bool) -> Result<u64, Status> {
+        let mut word = self.0.load(Ordering::Acquire);
         for _ in 0..TRIES {
             let [flags, domid] = halves(word);
             let permits = flags & (GTF_TYPE_MASK | GTF_SUB_PAGE) == GTF_PERMIT_ACCESS;
@@ -52,9 +43,12 @@ impl SharedEntry {
             if access == Access::Write && flags & GTF_READONLY != 0 {
                 return Err(Status::GeneralError);
             }
-            let new = word | u32::from(marks(access));
-            match machine.compare_exchange_u32(self.frame, self.offset, word, new) {
-                Ok(_) => return Ok(()),
+            let new = word | u64::from(marks(access));
+            let changed = self
+                .0
+                .compare_exchange(word, new, Ordering::SeqCst, Ordering::Acquire);
+            match changed {
+                Ok(_) => return Ok(word >> FRAME_SHIFT),
                 Err(now) => word = now,
             }
         }
@@ -62,30 +56,24 @@ impl SharedEntry {
     }
 
     /// Takes marks away.
-    pub(super) fn clear<M: Machine>(self, machine: &M, flags: u16) {
-        machine.fetch_and_u64(self.frame, self.offset, !u64::from(flags));
-    }
-
-    /// The frame that the granter names.
-    pub(super) fn named_frame<M: Machine>(self, machine: &M) -> u64 {
-        machine
-            .load_u32(self.frame, self.offset.saturating_add(FRAME))
-            .into()
+    pub(super) fn clear(self, flags: u16) {
+        self.0.fetch_and(!u64::from(flags), Ordering::SeqCst);
     }
 
     /// Exchanges two entries whole.
-    pub(super) fn swap<M: Machine>(self, machine: &M, other: Self) {
-        let word = machine.load_u64(self.frame, self.offset);
-        let others = machine.load_u64(other.frame, other.offset);
-        machine.store_u64(self.frame, self.offset, others);
-        machine.store_u64(other.frame, other.offset, word);
+    pub(super) fn swap(self, other: Self) {
+        let word = self.0.load(Ordering::SeqCst);
+        self.0
+            .store(other.0.load(Ordering::SeqCst), Ordering::SeqCst);
+        other.0.store(word, Ordering::SeqCst);
     }
 
     /// Writes an entry that lets `domid` read and write frame `mfn`.
-    pub(super) fn permit<M: Machine>(self, machine: &M, domid: u16, mfn: u32) {
-        machine.store_u32(self.frame, self.offset.saturating_add(FRAME), mfn);
-        let word = u32::from(GTF_PERMIT_ACCESS) | u32::from(domid) << 16;
-        machine.store_u32(self.frame, self.offset, word);
+    pub(super) fn permit(self, domid: u16, mfn: u32) {
+        let word = u64::from(GTF_PERMIT_ACCESS)
+            | u64::from(domid) << DOMID_SHIFT
+            | u64::from(mfn) << FRAME_SHIFT;
+        self.0.store(word, Ordering::SeqCst);
     }
 }
 
@@ -97,7 +85,7 @@ fn marks(access: Access) -> u16 {
 }
 
 /// Flags and domid.
-fn halves(word: u32) -> [u16; 2] {
-    let [a, b, c, d] = word.to_le_bytes();
+fn halves(word: u64) -> [u16; 2] {
+    let [a, b, c, d, ..] = word.to_le_bytes();
     [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
 }

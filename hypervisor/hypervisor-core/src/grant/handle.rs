@@ -8,6 +8,7 @@ use super::status::Status;
 use crate::frame::{AllocError, DomainWords, FrameTable, OwnerId, Ram};
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Frames of handles that a domain may have.
 const MAX_FRAMES: usize = 32;
@@ -139,9 +140,10 @@ impl Handles {
         }
         let free = self.free.checked_sub(1).ok_or(Status::NoSpace)?;
         let handle = u32::try_from(free).map_err(|_| Status::NoSpace)?;
-        let [word, _] = self.slot(ram, handle).ok_or(Status::NoSpace)?;
+        let slot = self.slot(ram, handle).ok_or(Status::NoSpace)?;
+        let [word, _] = load(slot);
         self.free = number(word);
-        self.set_slot(ram, handle, [BUSY, 0]);
+        store(slot, [BUSY, 0]);
         Ok(handle)
     }
 
@@ -162,8 +164,9 @@ impl Handles {
         ram: Ram<'_, M>,
         handle: u32,
     ) -> Result<Mapping, Status> {
-        let mapping = self.mapping(ram, handle).ok_or(Status::BadHandle)?;
-        self.set_slot(ram, handle, [BUSY, 0]);
+        let slot = self.slot(ram, handle).ok_or(Status::BadHandle)?;
+        let mapping = Mapping::unpack(ram.frames, load(slot)).ok_or(Status::BadHandle)?;
+        store(slot, [BUSY, 0]);
         Ok(mapping)
     }
 
@@ -198,18 +201,17 @@ impl Handles {
     }
 
     fn mapping<M: Machine>(&self, ram: Ram<'_, M>, handle: u32) -> Option<Mapping> {
-        Mapping::unpack(ram.frames, self.slot(ram, handle)?)
+        Mapping::unpack(ram.frames, load(self.slot(ram, handle)?))
     }
 
-    fn slot<M: Machine>(&self, ram: Ram<'_, M>, handle: u32) -> Option<[u64; 2]> {
-        let [first, second] = places(handle)?;
-        let first = self.words.load(ram.machine, first)?;
-        Some([first, self.words.load(ram.machine, second)?])
+    #[inline(always)]
+    fn slot<'a, M: Machine>(&self, ram: Ram<'a, M>, handle: u32) -> Option<&'a Slot> {
+        self.words.group(ram.machine, usize::try_from(handle).ok()?)
     }
 
     fn set_slot<M: Machine>(&mut self, ram: Ram<'_, M>, handle: u32, values: [u64; 2]) {
-        for (place, value) in places(handle).into_iter().flatten().zip(values) {
-            self.words.store(ram.machine, place, value);
+        if let Some(slot) = self.slot(ram, handle) {
+            store(slot, values);
         }
     }
 
@@ -229,10 +231,17 @@ impl Handles {
     }
 }
 
-/// Where a slot's words are.
-fn places(handle: u32) -> Option<[usize; 2]> {
-    let first = usize::try_from(handle).ok()?.checked_mul(2)?;
-    Some([first, first.checked_add(1)?])
+/// The words of a slot, used under the lock of the handles.
+type Slot = [AtomicU64; 2];
+
+fn load([first, second]: &Slot) -> [u64; 2] {
+    [first, second].map(|word| word.load(Ordering::Relaxed))
+}
+
+fn store([first, second]: &Slot, values: [u64; 2]) {
+    let [one, two] = values;
+    first.store(one, Ordering::Relaxed);
+    second.store(two, Ordering::Relaxed);
 }
 
 #[cfg(test)]

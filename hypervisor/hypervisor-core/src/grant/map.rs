@@ -147,6 +147,7 @@ fn install<M: Machine, W: World>(
 }
 
 /// The entry that a host address means.
+#[inline(always)]
 pub(super) fn find_slot<'a, M: Machine, W: World>(
     tables: &Tables<'a, M>,
     call: GrantCall<'_, M, W>,

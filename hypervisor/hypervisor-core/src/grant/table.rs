@@ -15,13 +15,11 @@ use crate::heap;
 use crate::ids::{Frames, Mfn};
 use crate::machine::Machine;
 use crate::paging::leaf::Leaf;
-use crate::sync::{Held, Ranked, rank};
+use crate::sync::{AtomicU64, Held, Ordering, Ranked, rank};
 
-/// Bytes of an entry.
-const ENTRY_BYTES: u32 = 8;
 const _: () = assert!(
     GRANT_ENTRIES_PER_FRAME == 512 && WORDS_PER_FRAME == 512,
-    "a frame of records for each frame of the table"
+    "an entry is a word, and so is its record"
 );
 
 /// A domain's grants.
@@ -80,10 +78,10 @@ impl GrantTable {
         held: &mut Held<'_, TOP>,
     ) -> bool {
         let (shared, _) = self.shared.lock(held);
-        let (Ok(entry), Ok(mfn)) = (shared.entry(reference), u32::try_from(mfn)) else {
+        let (Ok(entry), Ok(mfn)) = (shared.entry(ram, reference), u32::try_from(mfn)) else {
             return false;
         };
-        entry.permit(ram.machine, backend, mfn);
+        entry.permit(backend, mfn);
         true
     }
 
@@ -160,7 +158,7 @@ impl GrantTable {
         plant: bool,
         held: &mut Held<'_, 0>,
     ) -> u64 {
-        let (mut shared, _) = self.shared.lock(held);
+        let (shared, _) = self.shared.lock(held);
         let last = u32::try_from(shared.active.count())
             .unwrap_or(0)
             .wrapping_sub(1);
@@ -170,7 +168,9 @@ impl GrantTable {
             } else {
                 active.unpin(Access::Read);
             }
-            shared.set_active(ram, last, active);
+            if let Ok(record) = shared.record(ram, last) {
+                record.store(active.pack(), Ordering::Relaxed);
+            }
         }
         last.into()
     }
@@ -224,19 +224,16 @@ impl Shared {
     }
 
     /// An entry of the shared table.
-    pub(super) fn entry(&self, reference: u32) -> Result<SharedEntry, Status> {
-        let frame = reference
-            .checked_div(GRANT_ENTRIES_PER_FRAME)
-            .and_then(|index| usize::try_from(index).ok())
-            .and_then(|index| self.frames.get(index));
-        let within = reference
-            .checked_rem(GRANT_ENTRIES_PER_FRAME)
-            .unwrap_or(0)
-            .saturating_mul(ENTRY_BYTES);
-        Ok(SharedEntry {
-            frame: *frame.ok_or(Status::BadReference)?,
-            offset: usize::try_from(within).unwrap_or(0),
-        })
+    pub(super) fn entry<'a, M: Machine>(
+        &self,
+        ram: Ram<'a, M>,
+        reference: u32,
+    ) -> Result<SharedEntry<'a>, Status> {
+        let index = usize::try_from(reference).map_err(|_| Status::BadReference)?;
+        let frame = self.frames.get(index / WORDS_PER_FRAME);
+        let words = ram.machine.words(*frame.ok_or(Status::BadReference)?);
+        let entry = words.get(index % WORDS_PER_FRAME);
+        entry.map(SharedEntry).ok_or(Status::BadReference)
     }
 
     /// Pins an entry for `grantee` and takes the references of one mapping, on `owner`'s frame.
@@ -248,43 +245,42 @@ impl Shared {
         grantee: u16,
         access: Access,
     ) -> Result<(Mfn, Leaf<'a, M>), Status> {
-        let entry = self.entry(reference)?;
-        let mut active = self.active(ram, reference)?;
+        let (entry, record) = (self.entry(ram, reference)?, self.record(ram, reference)?);
+        let mut active = Active::unpack(ram.frames, record.load(Ordering::Relaxed));
         let fresh = active.is_free();
-        let marked = active.needs_marks(grantee, access)?;
-        if marked {
-            entry.mark(ram.machine, grantee, access, fresh)?;
+        let mut number = active.frame().map_or(0, Mfn::get);
+        if active.needs_marks(grantee, access)? {
+            let named = entry.mark(grantee, access, fresh)?;
+            if fresh {
+                number = named;
+            }
         }
-        let number = match active.frame() {
-            Some(frame) => frame.get(),
-            None => entry.named_frame(ram.machine),
-        };
-        let taken = references(ram, owner, number, access);
-        let frame = match (&taken, ram.frames.lookup(number)) {
-            (Ok(_), Some(frame)) => frame,
-            _ => {
+        match references(ram, owner, number, access) {
+            Ok((frame, leaf)) => {
+                active.pin(grantee, access, frame);
+                record.store(active.pack(), Ordering::Relaxed);
+                Ok((frame, leaf))
+            }
+            Err(status) => {
                 // Undo by the same two steps as for an end of use.
                 active.pin(grantee, access, Mfn::new(number));
-                let cleared = active.unpin(access);
-                entry.clear(ram.machine, cleared);
-                return Err(taken.err().unwrap_or(Status::BadPage));
+                entry.clear(active.unpin(access));
+                Err(status)
             }
-        };
-        active.pin(grantee, access, frame);
-        self.set_active(ram, reference, active);
-        taken.map(|leaf| (frame, leaf))
+        }
     }
 
     /// One pin less.
     pub(super) fn release<M: Machine>(&mut self, ram: Ram<'_, M>, reference: u32, access: Access) {
         // The frames of a domain that has ended are gone, and with them its records.
-        let (Ok(entry), Ok(mut active)) = (self.entry(reference), self.active(ram, reference))
+        let (Ok(entry), Ok(record)) = (self.entry(ram, reference), self.record(ram, reference))
         else {
             return;
         };
+        let mut active = Active::unpack(ram.frames, record.load(Ordering::Relaxed));
         let cleared = active.unpin(access);
-        self.set_active(ram, reference, active);
-        entry.clear(ram.machine, cleared);
+        record.store(active.pack(), Ordering::Relaxed);
+        entry.clear(cleared);
     }
 
     /// Exchanges two entries that nobody uses.
@@ -294,14 +290,14 @@ impl Shared {
         a: u32,
         b: u32,
     ) -> Result<(), Status> {
-        let (entry, other) = (self.entry(a)?, self.entry(b)?);
+        let (entry, other) = (self.entry(ram, a)?, self.entry(ram, b)?);
         if a == b {
             return Ok(());
         }
         if !self.active(ram, a)?.is_free() || !self.active(ram, b)?.is_free() {
             return Err(Status::Busy);
         }
-        entry.swap(ram.machine, other);
+        entry.swap(other);
         Ok(())
     }
 
@@ -310,33 +306,42 @@ impl Shared {
         ram: Ram<'_, M>,
         reference: u32,
     ) -> Result<Active, Status> {
-        let index = usize::try_from(reference).map_err(|_| Status::BadReference)?;
-        let word = self.active.load(ram.machine, index);
-        let word = word.ok_or(Status::BadReference)?;
+        let word = self.record(ram, reference)?.load(Ordering::Relaxed);
         Ok(Active::unpack(ram.frames, word))
     }
 
-    fn set_active<M: Machine>(&mut self, ram: Ram<'_, M>, reference: u32, active: Active) {
-        if let Ok(index) = usize::try_from(reference) {
-            self.active.store(ram.machine, index, active.pack());
-        }
+    /// The word of an entry's record.
+    fn record<'a, M: Machine>(
+        &self,
+        ram: Ram<'a, M>,
+        reference: u32,
+    ) -> Result<&'a AtomicU64, Status> {
+        let index = usize::try_from(reference).map_err(|_| Status::BadReference)?;
+        let [word] = self
+            .active
+            .group(ram.machine, index)
+            .ok_or(Status::BadReference)?;
+        Ok(word)
     }
 }
 
-/// The references of one mapping of `owner`'s frame.
+/// The frame of this number, `owner`'s, with the references of one mapping.
+#[inline(always)]
 pub(super) fn references<M: Machine>(
     ram: Ram<'_, M>,
     owner: OwnerId,
     number: u64,
     access: Access,
-) -> Result<Leaf<'_, M>, Status> {
+) -> Result<(Mfn, Leaf<'_, M>), Status> {
     let refused = |error| match error {
         ReferenceError::NoFrame | ReferenceError::NotOwned => Status::BadPage,
         ReferenceError::InUse | ReferenceError::Full => Status::GeneralError,
     };
     let frame = ram.reference(owner, number).map_err(refused)?;
-    match access {
-        Access::Read => Ok(Leaf::Read(frame)),
-        Access::Write => frame.writable().map(Leaf::Write).map_err(refused),
-    }
+    let mfn = frame.mfn();
+    let leaf = match access {
+        Access::Read => Leaf::Read(frame),
+        Access::Write => Leaf::Write(frame.writable().map_err(refused)?),
+    };
+    Ok((mfn, leaf))
 }

@@ -98,6 +98,7 @@ pub(super) fn begin<'a, M: Machine, W: World>(
     }
 }
 
+#[inline(always)]
 fn try_begin<'a, M: Machine, W: World>(
     call: GrantCall<'a, M, W>,
     request: &Wanted,
