@@ -167,7 +167,20 @@ fn carried(argument: u64) -> i64 {
 }
 
 /// Goes on with the vCPU's pending demotions, whoever's tables they are.
+#[inline(always)]
 pub fn finish_pending<M: Machine, W: World, const TOP: u8>(
+    call: Call<'_, M, W>,
+    held: &mut Held<'_, TOP>,
+) -> Step<()> {
+    if call.vcpu.pending.is_empty() {
+        Step::Done(())
+    } else {
+        finish_noted(call, held)
+    }
+}
+
+#[cold]
+fn finish_noted<M: Machine, W: World, const TOP: u8>(
     call: Call<'_, M, W>,
     held: &mut Held<'_, TOP>,
 ) -> Step<()> {

@@ -48,34 +48,22 @@ pub fn mmu_update<M: Machine, W: World, const TOP: u8>(
         held,
         resolve,
         |target, request: &MmuUpdate, held| {
-            let index = EntryIndex::of_address(request.ptr);
             let number = request.ptr >> 12;
-            match request.ptr & 7 {
-                MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => {
-                    let change = Change {
-                        number,
-                        index,
-                        value: request.val,
-                        how: Exchange::Plain,
-                    };
-                    target.update(call, &change, held)
+            let how = match request.ptr & 7 {
+                MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => Exchange::Plain,
+                MMU_PT_UPDATE_PRESERVE_AD => Exchange::KeepAccessedDirty,
+                MMU_MACHPHYS_UPDATE => {
+                    return target.set_pfn(call, number, Pfn::new(request.val));
                 }
-                MMU_PT_UPDATE_PRESERVE_AD => {
-                    let how = Exchange::KeepAccessedDirty;
-                    target.update(
-                        call,
-                        &Change {
-                            number,
-                            index,
-                            value: request.val,
-                            how,
-                        },
-                        held,
-                    )
-                }
-                MMU_MACHPHYS_UPDATE => target.set_pfn(call, number, Pfn::new(request.val)),
-                _ => Err(PagingError::Unknown),
-            }
+                _ => return Err(PagingError::Unknown),
+            };
+            let change = Change {
+                number,
+                index: EntryIndex::of_address(request.ptr),
+                value: request.val,
+                how,
+            };
+            target.update(call, &change, held)
         },
     )
 }
@@ -144,15 +132,22 @@ impl<P: core::ops::Deref<Target = DomainMemory>> Target<P> {
 }
 
 impl<M: Machine> Tables<'_, M> {
-    #[inline]
+    #[inline(always)]
     fn update(&self, change: &Change, source: Source) -> Result<Step<()>, PagingError> {
-        let owned = self.ram.frames.owned(change.number, self.domain.owner());
-        let (table, state) = owned.ok_or(PagingError::NotTable)?;
-        let slot = self.slot(table, change.index);
-        match (state.phase, state.kind) {
-            (Phase::Valid, FrameType::Table(Level::L1)) => self
+        match self.checked_slot(change.number, change.index) {
+            Ok(slot) => self
                 .update_leaf(slot, change.value, change.how, source)
                 .map(Step::Done),
+            Err(_) => self.update_other(change, source),
+        }
+    }
+
+    /// As [`Self::update`], where the frame is no L1 table.
+    #[inline(never)]
+    fn update_other(&self, change: &Change, source: Source) -> Result<Step<()>, PagingError> {
+        let owned = self.ram.frames.owned(change.number, self.domain.owner());
+        let (table, state) = owned.ok_or(PagingError::NotTable)?;
+        match (state.phase, state.kind) {
             (Phase::Valid, FrameType::Table(level)) => {
                 let below = level.below().ok_or(PagingError::NotTable)?;
                 if source != Source::Own {
@@ -161,6 +156,7 @@ impl<M: Machine> Tables<'_, M> {
                 if level == Level::L4 && layout::is_hypervisor_slot(change.index) {
                     return Err(PagingError::HypervisorSlot);
                 }
+                let slot = self.slot(table, change.index);
                 self.update_table(slot, level, below, change.value, change.how)
             }
             (Phase::Idle, _) | (_, FrameType::Writable) => {

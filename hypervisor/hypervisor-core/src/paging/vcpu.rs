@@ -95,6 +95,12 @@ impl WalkCache {
 pub(crate) struct Pending([FrameSlot; 2]);
 
 impl Pending {
+    /// Whether none is noted.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|slot| slot.number() == 0)
+    }
+
     /// The first that is noted.
     pub(crate) fn first(&self, frames: &FrameTable) -> Option<Mfn> {
         self.0.iter().find_map(|slot| slot.get(frames))
