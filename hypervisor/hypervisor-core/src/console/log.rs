@@ -1,4 +1,4 @@
-//! The ring of the hypervisor's own log, which dom0 reads.
+//! The ring of the hypervisor's log and of what the first domain prints, which dom0 reads.
 
 use crate::sync::{AtomicU64, Ordering, Ranked, rank};
 
@@ -31,11 +31,17 @@ impl LogRing {
     /// Appends.
     pub fn write(&mut self, text: &[u8]) {
         WRITES.fetch_add(1, Ordering::Relaxed);
-        for &byte in text {
-            if let Some(slot) = self.bytes.get_mut(index(self.written)) {
-                *slot = byte;
+        let mut rest = text;
+        while !rest.is_empty() {
+            let room = self.bytes.get_mut(index(self.written)..);
+            let room = room.unwrap_or_default();
+            let (now, later) = rest.split_at_checked(room.len()).unwrap_or((rest, &[]));
+            for (slot, byte) in room.iter_mut().zip(now) {
+                *slot = *byte;
             }
-            self.written = self.written.saturating_add(1);
+            let count = u64::try_from(now.len()).unwrap_or(0);
+            self.written = self.written.saturating_add(count);
+            rest = later;
         }
     }
 

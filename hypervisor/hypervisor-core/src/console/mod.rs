@@ -1,4 +1,4 @@
-//! The machine's console: what guests print through `console_io`, and the ring of the hypervisor's own log.
+//! The machine's console: what guests print through `console_io`, and the ring of the hypervisor's log.
 
 mod line;
 mod log;

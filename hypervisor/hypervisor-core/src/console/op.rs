@@ -5,6 +5,7 @@ use core::fmt::{self, Write};
 use hypercall_abi::console::CONSOLEIO_WRITE;
 use hypercall_abi::{Errno, GuestPtr, RegisterArgument};
 
+use super::LOG;
 use crate::caller::Caller;
 use crate::dispatch::Arguments;
 use crate::machine::Machine;
@@ -71,6 +72,8 @@ fn read<M: Machine>(caller: &mut Caller<'_, M>, count: u32, _: GuestPtr<u8>) -> 
 fn show<M: Machine>(caller: &Caller<'_, M>, bytes: &[u8]) {
     let machine = caller.machine();
     if caller.domain.is_first() {
+        // Why it did what to which domain is asked of one log.
+        LOG.lock_leaf().write(bytes);
         return machine.console_write(bytes);
     }
     let (id, now) = (caller.domain.id().get(), caller.now());
