@@ -133,6 +133,10 @@ impl Host for Machine {
         manage::unpause(raw(domain)).named("domain_unpause")
     }
 
+    fn resume(&mut self, domain: DomId) -> Result<(), HostError> {
+        manage::resume(raw(domain)).named("domain_resume")
+    }
+
     fn sched_set(
         &mut self,
         domain: DomId,

@@ -9,8 +9,8 @@ use hypercall_abi::control::audit::{Audit, AuditBreach};
 use hypercall_abi::control::counters::{COUNTER_KINDS, DomainCounters};
 use hypercall_abi::control::device::{MsixBind, PciRead, PciWrite};
 use hypercall_abi::control::domain::{
-    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainRecord, DomainSetLimit,
-    DomainSetMax, DomainUnpause,
+    DomainCreate, DomainDestroy, DomainInfo, DomainPause, DomainRecord, DomainResume,
+    DomainSetLimit, DomainSetMax, DomainUnpause,
 };
 use hypercall_abi::control::grant::GrantSeed;
 use hypercall_abi::control::host::{CpuInfo, HostInfo, LogRead};
@@ -44,6 +44,7 @@ plain!(
     DomainDestroy,
     DomainInfo,
     DomainPause,
+    DomainResume,
     DomainSetLimit,
     DomainSetMax,
     DomainUnpause,
@@ -211,6 +212,19 @@ pub fn unpause(domain: RawDomId) -> Result<(), Errno> {
         header: DomainUnpause::HEADER,
         domid: domain,
         ..DomainUnpause::default()
+    });
+    done.map(|_| ())
+}
+
+/// Lets a domain that suspended itself go on where it stood.
+///
+/// # Errors
+/// `ESRCH`; `EINVAL` if it is not suspended.
+pub fn resume(domain: RawDomId) -> Result<(), Errno> {
+    let done = plain(DomainResume {
+        header: DomainResume::HEADER,
+        domid: domain,
+        ..DomainResume::default()
     });
     done.map(|_| ())
 }

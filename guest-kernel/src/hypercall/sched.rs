@@ -2,7 +2,8 @@
 
 use hypercall_abi::number::SCHED_OP;
 use hypercall_abi::sched::{
-    SCHEDOP_BLOCK, SCHEDOP_POLL, SCHEDOP_SHUTDOWN, SCHEDOP_YIELD, SchedPoll, SchedShutdown,
+    SCHEDOP_BLOCK, SCHEDOP_POLL, SCHEDOP_SHUTDOWN, SCHEDOP_YIELD, SHUTDOWN_SUSPEND, SchedPoll,
+    SchedShutdown,
 };
 use hypercall_abi::{GuestPtr, RawPort};
 
@@ -59,5 +60,20 @@ pub fn shutdown(reason: ShutdownReason) -> ! {
     loop {
         // SAFETY: reads `argument` only, and does not return to this domain.
         let _not_reached = unsafe { operation(SCHED_OP, SCHEDOP_SHUTDOWN, &mut argument) };
+    }
+}
+
+/// Stops the domain until its manager lets it go on where it stood.
+///
+/// # Errors
+/// `EINVAL`: it was brought back elsewhere, and nothing of this is prepared for that.
+pub fn suspend() -> Result<(), Errno> {
+    let mut argument = SchedShutdown {
+        reason: SHUTDOWN_SUSPEND,
+    };
+    // SAFETY: reads `argument` only.
+    match unsafe { operation(SCHED_OP, SCHEDOP_SHUTDOWN, &mut argument) }? {
+        0 => Err(Errno::EINVAL),
+        _ => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! `dom0ctl unpause`: lets a paused domain go on, or start that was created paused.
+//! `dom0ctl unpause`: lets a domain go on that was paused or suspended itself, or start that was created paused.
 
 use super::{Context, act};
 use crate::exit::Result;

@@ -16,7 +16,7 @@ use alloc::{format, vec::Vec};
 use dom0_protocol::{ErrorReply, domain::DomainState, ending::EndAction};
 use hypercall_abi::{
     control::domain::DomainRecord,
-    sched::{SHUTDOWN_POWEROFF, SHUTDOWN_REBOOT},
+    sched::{SHUTDOWN_POWEROFF, SHUTDOWN_REBOOT, SHUTDOWN_SUSPEND},
 };
 
 /// A domain is made anew this long after its last start at the earliest, so that one which does nothing but end leaves time
@@ -33,7 +33,9 @@ enum End {
     Crash,
     Reboot,
     Poweroff,
-    /// For a reason that dom0 has no action for, such as a suspend.
+    /// Until somebody lets it go on.
+    Suspend,
+    /// For a reason that dom0 has no action for.
     Other,
 }
 
@@ -43,6 +45,7 @@ impl End {
             Self::Crash => "crashed",
             Self::Reboot => "asked for a reboot",
             Self::Poweroff => "powered off",
+            Self::Suspend => "suspended itself",
             Self::Other => "shut down",
         }
     }
@@ -57,6 +60,7 @@ fn end_in(record: &DomainRecord, state: DomainState, asked: Option<Command>) -> 
             Some(End::Reboot)
         }
         (DomainState::Shutdown, SHUTDOWN_POWEROFF | SHUTDOWN_REBOOT) => Some(End::Poweroff),
+        (DomainState::Shutdown, SHUTDOWN_SUSPEND) => Some(End::Suspend),
         (DomainState::Shutdown, _) => Some(End::Other),
         (
             DomainState::Starting
@@ -95,7 +99,7 @@ impl<H: Host> Manager<H> {
         domain.ends.seen = true;
         match end {
             End::Crash => domain.ends.crashes = domain.ends.crashes.wrapping_add(1),
-            End::Reboot | End::Poweroff | End::Other => {
+            End::Reboot | End::Poweroff | End::Suspend | End::Other => {
                 domain.ends.shutdowns = domain.ends.shutdowns.wrapping_add(1);
             }
         }
@@ -118,7 +122,11 @@ impl<H: Host> Manager<H> {
                 self.make_anew(key, end);
             }
             EndAction::Preserve => {
-                log::warn!("d{id}: `{name}` {word}: kept, until `dom0ctl destroy {name}`");
+                let until = match end {
+                    End::Suspend => "unpause",
+                    End::Crash | End::Reboot | End::Poweroff | End::Other => "destroy",
+                };
+                log::warn!("d{id}: `{name}` {word}: kept, until `dom0ctl {until} {name}`");
                 self.note(key, &format!("\r\n[the domain {word} and is kept]\r\n"));
             }
         }
@@ -135,7 +143,7 @@ impl<H: Host> Manager<H> {
             End::Crash => on_end.crash,
             End::Reboot => on_end.reboot,
             End::Poweroff => on_end.poweroff,
-            End::Other => EndAction::Preserve,
+            End::Suspend | End::Other => EndAction::Preserve,
         };
         // What somebody asked for is no storm.
         let by_itself = domain.asked.is_none() || end == End::Crash;

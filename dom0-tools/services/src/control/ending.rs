@@ -13,6 +13,7 @@ use dom0_protocol::{
     DomainSelector, ErrorCode, ErrorReply, Reply, StreamId, domain::DomainState, reply::Acted,
     request::Shutdown, wait::Wait,
 };
+use hypercall_abi::sched::SHUTDOWN_SUSPEND;
 
 /// While somebody waits for a guest, dom0 looks this often whether it is done. Nanoseconds.
 const LOOK_INTERVAL_NS: u64 = 50_000_000;
@@ -42,11 +43,29 @@ impl<H: Host> Manager<H> {
         match self.state_of(key)? {
             DomainState::Paused => self.on_host(key, H::unpause)?,
             DomainState::Starting | DomainState::Running | DomainState::Blocked => {}
+            DomainState::Shutdown if self.is_suspended(key) => self.resume(key)?,
             state @ (DomainState::Shutdown | DomainState::Crashed | DomainState::Dying) => {
                 return Err(self.wrong_state(key, state, "unpaused"));
             }
         }
         self.acted(key, started)
+    }
+
+    /// Whether a domain that has shut down did so to be let go on.
+    fn is_suspended(&self, key: Key) -> bool {
+        let id = self.domains.get(&key).map(|domain| domain.id);
+        let record = id.and_then(|id| self.record(id).ok().flatten());
+        record.is_some_and(|record| record.shutdown_reason == SHUTDOWN_SUSPEND)
+    }
+
+    /// Lets a suspended domain go on where it stood, as if it had never stopped.
+    fn resume(&mut self, key: Key) -> Result<(), ErrorReply> {
+        self.on_host(key, H::resume)?;
+        if let Some(domain) = self.domains.get_mut(&key) {
+            domain.ends.seen = false;
+            self.store.note_resumed(domain.id);
+        }
+        Ok(())
     }
 
     pub(super) fn destroy(&mut self, selector: &DomainSelector) -> Result<Reply, ErrorReply> {

@@ -109,6 +109,8 @@ pub trait Host {
     fn pause(&mut self, domain: DomId) -> Result<(), HostError>;
     /// Takes back one pause.
     fn unpause(&mut self, domain: DomId) -> Result<(), HostError>;
+    /// Lets a domain that suspended itself go on where it stood.
+    fn resume(&mut self, domain: DomId) -> Result<(), HostError>;
     /// Sets a domain's share of CPU time.
     fn sched_set(
         &mut self,

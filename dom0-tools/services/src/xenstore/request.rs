@@ -4,7 +4,6 @@
 use super::{
     Access, Action, Caller, Entry, Error, Kind, Message, Operation, PAYLOAD_MAX, Path, Permissions,
     Server, TransactionId,
-    connection::Life,
     transaction::Change,
     tree::Node,
     watch::{Event, Form, Token, Watches},
@@ -298,11 +297,9 @@ impl Server {
 
     fn resume(&mut self, payload: &[u8]) -> Result<Answer, Error> {
         let domain = domain(one_string(payload)?)?;
-        let connection = self.connections.get_mut(&domain).ok_or(Error::NoEntry)?;
-        if connection.life == Life::ShutDown {
-            connection.life = Life::Introduced;
-        }
-        Ok(Answer::ok())
+        self.note_resumed(domain)
+            .then(Answer::ok)
+            .ok_or(Error::NoEntry)
     }
 
     fn set_target(&mut self, payload: &[u8]) -> Result<Answer, Error> {

@@ -106,6 +106,17 @@ impl Server {
         }
     }
 
+    /// A domain that had shut down goes on. False if it is not known.
+    pub fn note_resumed(&mut self, domain: DomId) -> bool {
+        let connection = self.connections.get_mut(&domain);
+        connection.is_some_and(|connection| {
+            if connection.life == Life::ShutDown {
+                connection.life = Life::Introduced;
+            }
+            true
+        })
+    }
+
     /// The domain is gone: its connection, watches, transactions, and what it owned outside its home. The home is for the
     /// caller to remove.
     pub fn release(&mut self, domain: DomId) {

@@ -64,10 +64,29 @@ fn crash_one(bench: &Bench<'_, '_>) -> Result<()> {
         "no word of why and where it crashed in {shown}"
     );
     let log = bench.client().say(&["dmesg"]);
-    for word in [reason, "rip 0x", "called from 0x"] {
+    for word in [reason, "rip 0x", "called from 0x", "`falls` crashed"] {
         ensure!(log.out.contains(word), "no `{word}` in the log of a crash");
     }
     bench.client().json(&["destroy", "falls"]).map(|_| ())
+}
+
+/// A domain suspends itself, is seen to have, and goes on where it stood when it is unpaused.
+pub(crate) fn suspend(bench: &Bench<'_, '_>) -> Result<()> {
+    bench.leaves_nothing(|| {
+        let client = bench.client();
+        client.json(&["create", "--name", "sleeps", "--memory", "16MiB"])?;
+        client.console("sleeps", |console| {
+            console.say("suspend", LIMIT)?;
+            bench.await_state("sleeps", &["shutdown"], LIMIT)?;
+            let shown = client.json(&["show", "sleeps"])?;
+            ensure!(shown["shutdown_reason"] == "suspend", "it says {shown}");
+            client.json(&["unpause", "sleeps"])?;
+            console.hear("that it goes on", LIMIT, |line| {
+                line.contains("suspend: it goes on").then_some(())
+            })
+        })?;
+        client.json(&["destroy", "sleeps"]).map(|_| ())
+    })
 }
 
 /// Sixteen clients hold a connection each; one more is refused with a reason, and served when there is room.

@@ -305,6 +305,11 @@ impl Host for FakeHost {
         Ok(())
     }
 
+    fn resume(&mut self, _: DomId) -> Result<(), HostError> {
+        // No guest of this machine suspends itself.
+        Err(failed(Errno::EINVAL))
+    }
+
     fn sched_set(
         &mut self,
         domain: DomId,

@@ -22,12 +22,13 @@ use hypercall_abi::{
         audit::Audit,
         counters::COUNTER_KINDS,
         domain::{
-            DOMAIN_STATE_BUILDING, DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING, DomainCreate,
-            DomainRecord,
+            DOMAIN_STATE_BUILDING, DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING,
+            DOMAIN_STATE_SHUTDOWN, DomainCreate, DomainRecord,
         },
         host::{CpuInfo, HostInfo},
         vcpu::VcpuRecord,
     },
+    sched::SHUTDOWN_SUSPEND,
     vcpu::VcpuGuestContext,
 };
 pub(super) use image::kernel;
@@ -288,6 +289,15 @@ impl Host for FakeHost {
         domain.record.state = DOMAIN_STATE_RUNNING;
         domain.record.vcpus_online = domain.record.vcpus_online.max(1);
         domain.record.cpu_time_ns = 1;
+        Ok(())
+    }
+
+    fn resume(&mut self, domain: DomId) -> Result<(), HostError> {
+        let record = &mut self.known("resume", domain)?.record;
+        if (record.state, record.shutdown_reason) != (DOMAIN_STATE_SHUTDOWN, SHUTDOWN_SUSPEND) {
+            return Err(error("resume", Errno::EINVAL));
+        }
+        record.state = DOMAIN_STATE_RUNNING;
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use dom0_protocol::{
 };
 use hypercall_abi::{
     control::domain::{DOMAIN_STATE_CRASHED, DOMAIN_STATE_SHUTDOWN},
-    sched::{SHUTDOWN_CRASH, SHUTDOWN_POWEROFF},
+    sched::{SHUTDOWN_CRASH, SHUTDOWN_POWEROFF, SHUTDOWN_SUSPEND},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -178,4 +178,17 @@ fn waiting_has_an_end() {
         Some((_, dom0_protocol::ServerMessage::Error(_)))
     ));
     assert!(end(destroy).is_some());
+}
+
+#[test]
+fn a_domain_that_suspends_itself_goes_on_when_it_is_unpaused() {
+    let mut bench = Bench::new();
+    let id = create(&mut bench, OnEnd::default());
+    ends(&mut bench, id, DOMAIN_STATE_SHUTDOWN, SHUTDOWN_SUSPEND);
+    assert_eq!(bench.state("a"), Some(DomainState::Shutdown));
+    bench.ask(Request::Unpause(named("a"))).expect("it waits");
+    assert_eq!(bench.state("a"), Some(DomainState::Running));
+    // Its end is one like any other.
+    ends(&mut bench, id, DOMAIN_STATE_SHUTDOWN, SHUTDOWN_POWEROFF);
+    bench.assert_empty();
 }

@@ -15,6 +15,7 @@ gap start | stop | show       heartbeat: a 10 ms tick and an echo from user mode
                               show tells the longest gap between two beats and begins a new window
 stress cpu | mem [SECONDS]    compute on every vCPU, or fill the memory, with the heartbeat on
 stress stop                   ends it early
+suspend                       stops the domain until it is unpaused
 crash                         ends the domain as crashed
 exit                          ends the domain in order";
 
@@ -40,6 +41,7 @@ pub(crate) fn run(line: &str) {
         ("stress", Some("cpu"), seconds) => with_seconds(seconds, stress::compute),
         ("stress", Some("mem"), seconds) => with_seconds(seconds, stress::fill_memory),
         ("stress", Some("stop"), None) => stress::stop(),
+        ("suspend", None, None) => suspend(),
         ("crash", None, None) => panic!("the console asked for a crash"),
         ("exit", None, None) => shutdown::power_off(),
         _ => println!("unknown command '{line}': try help"),
@@ -53,6 +55,13 @@ fn with_seconds(word: Option<&str>, stress: fn(u64)) {
     match word.map_or(Ok(STRESS_SECONDS), str::parse) {
         Ok(seconds @ 1..=3600) => stress(seconds * SECOND),
         Ok(_) | Err(_) => println!("stress: give a number of seconds from 1 to 3600"),
+    }
+}
+
+fn suspend() {
+    match hypercall::sched::suspend() {
+        Ok(()) => println!("suspend: it goes on"),
+        Err(error) => println!("suspend: {}", error.name()),
     }
 }
 
