@@ -25,6 +25,8 @@ use hypercall_abi::{RawDomId, RawMfn, RawPort};
 guest_kernel::entry!(main);
 
 const ROUNDS: u32 = 2000;
+/// Frames of a grant table that is as large as any.
+const GRANT_FRAMES: usize = 64;
 /// After so many rounds others have a turn.
 const BETWEEN_YIELDS: u32 = 16;
 /// Paths that mean something, or nearly.
@@ -51,14 +53,14 @@ fn main(boot: &'static Boot) {
     let (Some(console), Some(store)) = (boot.console(), boot.store()) else {
         skip(format_args!("a first domain has no manager"))
     };
-    let mut table = [RawMfn::INVALID];
+    let mut table = [RawMfn::INVALID; GRANT_FRAMES];
     // One grant of our own, so that there is a table with something in it.
     let lent = heap::Page::zeroed().and_then(|page| paging::frame_at(page.leak()));
     let granted = lent.map(|frame| Grant::new(RawDomId::DOM0, frame, Access::ReadWrite));
     let (Some(Ok(_)), Ok(())) = (granted, grant::setup_table(&mut table).map(drop)) else {
         error(format_args!("no grant table"))
     };
-    let [table] = table;
+    let [table, ..] = table;
     let pages = [boot.shared_info(), table].map(|frame| Mapping::new(&[frame], Access::ReadWrite));
     let [Ok(info), Ok(table)] = pages else {
         error(format_args!("shared pages cannot be mapped"))

@@ -10,13 +10,20 @@ use super::bench::{Bench, number};
 const SEEDS: std::ops::RangeInclusive<u32> = 1..=8;
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What admission would give to a newcomer.
+fn available(bench: &Bench<'_, '_>) -> Result<u64> {
+    number(&bench.client().json(&["info"])?, "available_memory_bytes")
+}
+
 /// Others are served meanwhile, nothing of it is left behind, and the hypervisor's books are right.
 pub(crate) fn nonsense(bench: &Bench<'_, '_>) -> Result<()> {
     let kernel = bench.images().kernel("hostile");
     let kernel = kernel.to_string_lossy();
     bench.leaves_nothing(|| {
         let client = bench.client();
+        let at_first = available(bench)?;
         client.json(&["create", "--name", "bystander", "--memory", "16MiB"])?;
+        let beside_one = available(bench)?;
         for seed in SEEDS {
             let text = format!("seed {seed}");
             let words = [
@@ -43,6 +50,12 @@ pub(crate) fn nonsense(bench: &Bench<'_, '_>) -> Result<()> {
                 said.err
             );
             let state = bench.domain("hostile")?["state"].clone();
+            // It has a grant table as large as any, and others have not lost more by it than by the bystander.
+            let left = available(bench)?;
+            ensure!(
+                beside_one - left == at_first - beside_one,
+                "seed {seed}: {at_first} bytes were available at first, {beside_one} beside one, {left} beside the hostile one"
+            );
             let seen = client.console("bystander", |console| console.memory())?;
             ensure!(seen == 16 << 20, "seed {seed}: the other sees {seen} bytes");
             let audit = client.json(&["audit"])?;
