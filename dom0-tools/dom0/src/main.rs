@@ -28,6 +28,7 @@ use dom0_services::control::{Manager, Setup};
 use guest_kernel::start::Boot;
 use guest_kernel::{hypercall, shutdown, task};
 use hypercall_abi::RawDomId;
+use hypercall_abi::control::audit::BREACH_PLANT;
 
 use device::Channel;
 use inbox::Inbox;
@@ -39,6 +40,8 @@ guest_kernel::entry!(main);
 const WEIGHT: u32 = 2048;
 /// Uploaded files may take this part of dom0's memory: one in so many.
 const STORE_PART: u64 = 2;
+/// The word of the command line that names an invariant to be broken.
+const BREACH_WORD: &str = "breach=";
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 4096;
 
@@ -77,8 +80,21 @@ fn start(boot: &'static Boot) -> Result<(), &'static str> {
         env!("CARGO_PKG_VERSION"),
         (boot.pages() * PAGE_BYTES) >> 20
     );
+    break_invariant(boot.command_line());
     task::spawn(serve::run(manager, channel, inbox));
     Ok(())
+}
+
+/// Has a hypervisor that was built for it break an invariant, so that a test sees what `dom0ctl audit` tells of it.
+fn break_invariant(command_line: &str) {
+    let mut words = command_line.split_whitespace();
+    let wanted = words.find_map(|word| word.strip_prefix(BREACH_WORD)?.parse().ok());
+    if let Some(invariant) = wanted {
+        match hypercall::manage::audit_breach(invariant, BREACH_PLANT, 0) {
+            Ok(place) => log::warn!("invariant {invariant} is broken at {place:#x}, as asked"),
+            Err(error) => log::error!("invariant {invariant} stays whole: {}", error.name()),
+        }
+    }
 }
 
 /// Raises dom0's weight. Without it dom0 works, but shares like any other.

@@ -26,7 +26,7 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Boots `machine` with our dom0 and waits for its answer.
+    /// Boots `machine` with our dom0, unless it has a module of its own, and waits for its answer.
     pub(crate) fn boot(
         workspace: &Workspace,
         images: &Images,
@@ -36,7 +36,7 @@ impl Stack {
         echo: Echo,
     ) -> Result<Self> {
         let place = Place::new(fame)?;
-        if machine.disc.is_none() {
+        if machine.disc.is_none() && machine.initrd.is_none() {
             let module = place.file("bundle.cpio");
             Bundle::dom0(workspace, images)?.write(&module)?;
             machine.initrd = Some(module.into_os_string());

@@ -15,6 +15,7 @@ use crate::peer::xen_linux::XenLinux;
 use crate::peer::xen_linux::guest::Guest;
 use crate::peer::xen_linux::session::Session;
 use crate::run::qemu::Machine;
+use crate::test::e2e;
 use crate::test::modules;
 use crate::test::suite::Suite;
 use crate::test::trial::{self, Ending, Trial, Verdict, Wanted};
@@ -63,9 +64,9 @@ pub(crate) fn guests(suite: &mut Suite<'_>) -> Result<()> {
             ending: Ending::PowerOff,
         })
         .collect();
-    let breaking = bare::build_breaking(suite.workspace(), suite.toolchain())?;
+    let image = bare::build_breaking(suite.workspace(), suite.toolchain())?;
     let breaking = Machine {
-        kernel: breaking,
+        kernel: image.clone(),
         memory_mib: 256,
         ..our_machine(&images, BREACHES)
     };
@@ -104,7 +105,7 @@ pub(crate) fn guests(suite: &mut Suite<'_>) -> Result<()> {
     });
     trials.extend(modules::trials(suite.workspace(), &images)?);
     trial::run_all(suite, trials);
-    Ok(())
+    e2e::breach(suite, image)
 }
 
 /// Paravane with a kernel as its first domain.
