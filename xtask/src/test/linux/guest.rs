@@ -80,6 +80,20 @@ impl Guest {
         self
     }
 
+    /// Creates it, paused.
+    fn create(&self, bench: &Bench<'_, '_>) -> Result<()> {
+        let words = self.domain.words();
+        let mut call: Vec<&str> = words.iter().map(String::as_str).collect();
+        call.extend(["--on-crash", self.on_crash]);
+        bench.client().json(&call).map(|_| ())
+    }
+
+    /// Creates it and lets it go; nobody listens to it.
+    pub(crate) fn start(&self, bench: &Bench<'_, '_>) -> Result<()> {
+        self.create(bench)?;
+        bench.client().json(&["unpause", self.name()]).map(|_| ())
+    }
+
     /// Creates it, usually with 256 MiB that may become 512, and two vCPUs that may become four, and waits for its shell;
     /// returns what it printed on the way.
     pub(crate) fn boot(&self, bench: &Bench<'_, '_>) -> Result<Vec<String>> {
@@ -101,10 +115,7 @@ impl Guest {
         words: &str,
         limit: Duration,
     ) -> Result<Vec<String>> {
-        let own = self.domain.words();
-        let mut call: Vec<&str> = own.iter().map(String::as_str).collect();
-        call.extend(["--on-crash", self.on_crash]);
-        bench.client().json(&call)?;
+        self.create(bench)?;
         self.talk(bench, |console| {
             bench.client().json(&["unpause", self.name()])?;
             console.await_words(words, limit)

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::guest::{Guest, no_complaint};
 use crate::linux::shell::SHELL;
@@ -76,29 +77,35 @@ pub(crate) fn reboot(bench: &Bench<'_, '_>, guest: &Guest) -> Result<()> {
 
 /// Waits until another domain has its name, and that one's shell is there.
 fn comes_again(bench: &Bench<'_, '_>, guest: &Guest, before: u64) -> Result<()> {
+    await_shell(bench, guest, |domain| domain["id"] != before)
+}
+
+/// Waits until a domain of its name, which is the one that is meant, has said that its shell is there.
+fn await_shell(bench: &Bench<'_, '_>, guest: &Guest, meant: impl Fn(&Value) -> bool) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {
-        let now = bench.domains()?;
-        let anew = now
+        let domains = bench.domains()?;
+        let there = domains
             .iter()
-            .find(|domain| domain["name"] == guest.name() && domain["id"] != before);
-        if anew.is_some() && has_shell(bench, guest)? {
-            return Ok(());
+            .any(|domain| domain["name"] == guest.name() && meant(domain));
+        if there {
+            let log = bench.client().scrollback(guest.name())?;
+            if log.iter().any(|line| line.contains(SHELL)) {
+                return Ok(());
+            }
         }
-        ensure!(Instant::now() < deadline, "it did not come again: {now:?}");
+        ensure!(Instant::now() < deadline, "it has no shell: {domains:?}");
         thread::sleep(Duration::from_secs(1));
     }
 }
 
-fn has_shell(bench: &Bench<'_, '_>, guest: &Guest) -> Result<bool> {
-    let log = bench.client().scrollback(guest.name())?;
-    Ok(log.iter().any(|line| line.contains(SHELL)))
-}
-
-/// Starts three more, and four of the demo kernel, whose hearts beat from now on.
+/// Starts three more at once, and four of the demo kernel, whose hearts beat from now on.
 pub(crate) fn crowd(bench: &Bench<'_, '_>, others: &[Guest]) -> Result<()> {
     for guest in others {
-        guest.boot(bench)?;
+        guest.start(bench)?;
+    }
+    for guest in others {
+        await_shell(bench, guest, |_| true)?;
     }
     for name in DEMOS {
         bench
