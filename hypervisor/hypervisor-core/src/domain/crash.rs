@@ -1,6 +1,7 @@
 //! Crashes: what ends a domain that has no answer left, and what is kept of it.
 
-use core::fmt;
+use hypercall_abi::GuestPtr;
+use thiserror::Error;
 
 use super::life::{LifeRecord, ShutdownReason};
 use super::stop;
@@ -10,9 +11,10 @@ use crate::machine::Machine;
 use crate::vcpu::Mode;
 
 /// Why a domain was crashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CrashReason {
     /// An exception without a handler.
+    #[error("no handler for exception {vector}, error code {error:#x}")]
     NoHandler {
         /// Its vector.
         vector: u8,
@@ -20,43 +22,26 @@ pub enum CrashReason {
         error: u32,
     },
     /// The kernel stack cannot take a bounce frame.
+    #[error("the kernel stack takes no exception frame")]
     BadStack,
     /// An event without an event callback.
+    #[error("an event came and no event callback is registered")]
     NoEventCallback,
     /// A failed segment load without a failsafe callback, or `iret` to user mode without a user page table.
+    #[error("entering user mode without a user page table")]
     NoUserRoot,
     /// The frame of `iret` cannot be read.
+    #[error("the frame of iret cannot be read")]
     BadIretFrame,
     /// A page fault says that a reserved bit is set in a page table: one of our own invariants is broken.
+    #[error("a reserved bit is set in a page table")]
     ReservedBit,
     /// A page table's counts contradict each other: one of our own invariants is broken.
+    #[error("the counts of a page table contradict each other")]
     BrokenInvariant,
     /// Its own kernel says so, by `SCHEDOP_shutdown`.
+    #[error("its kernel says that it crashed")]
     Told,
-}
-
-impl fmt::Display for CrashReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoHandler { vector, error } => {
-                write!(
-                    f,
-                    "no handler for exception {vector}, error code {error:#x}"
-                )
-            }
-            Self::BadStack => f.write_str("the kernel stack takes no exception frame"),
-            Self::NoEventCallback => {
-                f.write_str("an event came and no event callback is registered")
-            }
-            Self::NoUserRoot => f.write_str("entering user mode without a user page table"),
-            Self::BadIretFrame => f.write_str("the frame of iret cannot be read"),
-            Self::ReservedBit => f.write_str("a reserved bit is set in a page table"),
-            Self::BrokenInvariant => {
-                f.write_str("the counts of a page table contradict each other")
-            }
-            Self::Told => f.write_str("its kernel says that it crashed"),
-        }
-    }
 }
 
 impl CrashReason {
@@ -148,45 +133,21 @@ fn report<M: Machine>(caller: &Caller<'_, M>, reason: CrashReason) {
         r.rflags,
         caller.state.control.cr2
     );
-    log::error!(
-        "  rax {:#018x} rbx {:#018x} rcx {:#018x} rdx {:#018x}",
-        r.rax,
-        r.rbx,
-        r.rcx,
-        r.rdx
-    );
-    log::error!(
-        "  rsi {:#018x} rdi {:#018x} rbp {:#018x} rsp {:#018x}",
-        r.rsi,
-        r.rdi,
-        r.rbp,
-        r.rsp
-    );
-    log::error!(
-        "  r8  {:#018x} r9  {:#018x} r10 {:#018x} r11 {:#018x}",
-        r.r8,
-        r.r9,
-        r.r10,
-        r.r11
-    );
-    log::error!(
-        "  r12 {:#018x} r13 {:#018x} r14 {:#018x} r15 {:#018x}",
-        r.r12,
-        r.r13,
-        r.r14,
-        r.r15
-    );
+    for ([a, b, c, d], [w, x, y, z]) in [
+        (["rax", "rbx", "rcx", "rdx"], [r.rax, r.rbx, r.rcx, r.rdx]),
+        (["rsi", "rdi", "rbp", "rsp"], [r.rsi, r.rdi, r.rbp, r.rsp]),
+        (["r8", "r9", "r10", "r11"], [r.r8, r.r9, r.r10, r.r11]),
+        (["r12", "r13", "r14", "r15"], [r.r12, r.r13, r.r14, r.r15]),
+    ] {
+        log::error!("  {a:3} {w:#018x} {b:3} {x:#018x} {c:3} {y:#018x} {d:3} {z:#018x}");
+    }
     if caller.state.mode == Mode::Kernel {
         let mut frame = r.rbp;
         for _ in 0..TRACE {
-            let mut words = [0; 16];
-            if caller.copy_in_bytes(frame, &mut words).is_err() {
+            let words: Result<[u64; 2], _> = caller.copy_in(GuestPtr::new(frame));
+            let Some([next, back]) = words.ok().filter(|&[_, back]| back != 0) else {
                 break;
-            }
-            let [next, back] = halves(words);
-            if back == 0 {
-                break;
-            }
+            };
             log::error!("  called from {back:#x}");
             // Frames lie one above the other; a chain that does not is none.
             if next <= frame {
@@ -195,12 +156,4 @@ fn report<M: Machine>(caller: &Caller<'_, M>, reason: CrashReason) {
             frame = next;
         }
     }
-}
-
-fn halves(words: [u8; 16]) -> [u64; 2] {
-    let [a, b, c, d, e, f, g, h, rest @ ..] = words;
-    [
-        u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-        u64::from_le_bytes(rest),
-    ]
 }

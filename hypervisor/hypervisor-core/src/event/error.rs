@@ -79,32 +79,30 @@ pub enum EventError {
     NoMemory,
 }
 
-impl EventError {
-    /// The number that a guest gets.
-    #[must_use]
-    pub const fn errno(self) -> Errno {
-        match self {
-            Self::Fault => Errno::EFAULT,
-            Self::NoDomain => Errno::ESRCH,
-            Self::Denied | Self::NotItsLine => Errno::EPERM,
-            Self::NoPriorities => Errno::ENOSYS,
-            Self::FreePort => Errno::EACCES,
-            Self::NoQueues => Errno::EOPNOTSUPP,
-            Self::NoMemory => Errno::ENOMEM,
-            Self::BoundMeanwhile => Errno::EAGAIN,
-            Self::NoVcpu => Errno::ENOENT,
-            Self::BadPort
-            | Self::WrongKind
-            | Self::NotWaiting
-            | Self::BadVirq
-            | Self::Dying
-            | Self::BadPriority
-            | Self::BadOffset
-            | Self::HasControl
-            | Self::BadFrame
-            | Self::NotBuilding => Errno::EINVAL,
-            Self::AlreadyBound => Errno::EEXIST,
-            Self::NoPort | Self::FullArray => Errno::ENOSPC,
+impl From<EventError> for Errno {
+    fn from(error: EventError) -> Self {
+        match error {
+            EventError::Fault => Self::EFAULT,
+            EventError::NoDomain => Self::ESRCH,
+            EventError::Denied | EventError::NotItsLine => Self::EPERM,
+            EventError::NoPriorities => Self::ENOSYS,
+            EventError::FreePort => Self::EACCES,
+            EventError::NoQueues => Self::EOPNOTSUPP,
+            EventError::NoMemory => Self::ENOMEM,
+            EventError::BoundMeanwhile => Self::EAGAIN,
+            EventError::NoVcpu => Self::ENOENT,
+            EventError::BadPort
+            | EventError::WrongKind
+            | EventError::NotWaiting
+            | EventError::BadVirq
+            | EventError::Dying
+            | EventError::BadPriority
+            | EventError::BadOffset
+            | EventError::HasControl
+            | EventError::BadFrame
+            | EventError::NotBuilding => Self::EINVAL,
+            EventError::AlreadyBound => Self::EEXIST,
+            EventError::NoPort | EventError::FullArray => Self::ENOSPC,
         }
     }
 }

@@ -41,17 +41,10 @@ fn bind_interdomain<M: Machine>(
         request.remote_port.0,
         &mut caller.held,
     );
-    let port = bound.map_err(EventError::errno)?;
+    let port = bound?;
     // What the other end sent before is lost: the new end looks at once.
     let record = caller.domain.events.record(port);
-    deliver::raise(
-        caller.hv,
-        caller.domain,
-        port,
-        record.vcpu,
-        &mut caller.effects,
-        &mut caller.held,
-    );
+    raise(caller, caller.domain, port, record.vcpu);
     request.local_port = raw(port);
     caller.copy_out(argument.0, &request)
 }
@@ -62,11 +55,11 @@ fn bind_virq<M: Machine>(
 ) -> Result<(), Errno> {
     let mut request = caller.copy_in(argument.0)?;
     let virq = VirqNumber::new(request.virq).filter(|virq| virq.is_per_vcpu() || request.vcpu == 0);
-    let virq = virq.ok_or(EventError::BadVirq.errno())?;
+    let virq = virq.ok_or(EventError::BadVirq)?;
     let vcpu = vcpu(caller, request.vcpu)?;
     let (machine, domain) = (caller.machine(), caller.domain);
     let bound = bind::bind_virq(machine, domain, virq, vcpu, &mut caller.held);
-    request.port = raw(bound.map_err(EventError::errno)?);
+    request.port = raw(bound?);
     caller.copy_out(argument.0, &request)
 }
 
@@ -79,7 +72,7 @@ fn bind_pirq<M: Machine>(
         .map(DeviceLine)
         .map_err(|_| Errno::EINVAL)?;
     let bound = bind::bind_line(caller.hv, caller.domain, line, &mut caller.held);
-    request.port = raw(bound.map_err(EventError::errno)?);
+    request.port = raw(bound?);
     caller.machine().mask_line(line, false);
     caller.copy_out(argument.0, &request)
 }
@@ -91,7 +84,17 @@ fn close<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnClose>) -> R
     if let Binding::Line(line) = record.binding {
         caller.machine().mask_line(line, true);
     }
-    bind::close(caller.hv, caller.domain, port, &mut caller.held).map_err(EventError::errno)
+    Ok(bind::close(
+        caller.hv,
+        caller.domain,
+        port,
+        &mut caller.held,
+    )?)
+}
+
+fn raise<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain, port: Port, vcpu: VcpuId) {
+    let (effects, held) = (&mut caller.effects, &mut caller.held);
+    deliver::raise(caller.hv, domain, port, vcpu, effects, held);
 }
 
 /// Raises `peer` of `remote`, the other end of the caller's `port`.
@@ -100,14 +103,7 @@ fn tell_peer<M: Machine>(caller: &mut Caller<'_, M>, remote: &Domain, peer: Port
     let Some(vcpu) = remote.events.end_of(peer, caller.domain.id(), port) else {
         return;
     };
-    deliver::raise(
-        caller.hv,
-        remote,
-        peer,
-        vcpu,
-        &mut caller.effects,
-        &mut caller.held,
-    );
+    raise(caller, remote, peer, vcpu);
 }
 
 fn send<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnSend>) -> Result<(), Errno> {
@@ -127,18 +123,11 @@ fn send<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnSend>) -> Res
             Ok(())
         }
         Binding::Ipi => {
-            deliver::raise(
-                caller.hv,
-                caller.domain,
-                port,
-                record.vcpu,
-                &mut caller.effects,
-                &mut caller.held,
-            );
+            raise(caller, caller.domain, port, record.vcpu);
             Ok(())
         }
         Binding::Unbound(_) => Ok(()),
-        Binding::Free | Binding::Line(_) | Binding::Virq(_) => Err(EventError::WrongKind.errno()),
+        Binding::Free | Binding::Line(_) | Binding::Virq(_) => Err(EventError::WrongKind.into()),
     }
 }
 
@@ -153,9 +142,7 @@ fn status<M: Machine>(
         RESERVED => Record::free(),
         RawPort(number) => {
             let port = domain.events.port(number);
-            domain
-                .events
-                .record(port.ok_or(EventError::BadPort.errno())?)
+            domain.events.record(port.ok_or(EventError::BadPort)?)
         }
     };
     if domain.id() != caller.domain.id() {
@@ -193,7 +180,7 @@ fn alloc_unbound<M: Machine>(
         || right.map_err(|_| EventError::Denied),
         &mut caller.held,
     );
-    request.port = raw(made.map_err(EventError::errno)?);
+    request.port = raw(made?);
     caller.copy_out(argument.0, &request)
 }
 
@@ -204,7 +191,7 @@ fn bind_ipi<M: Machine>(
     let mut request = caller.copy_in(argument.0)?;
     let vcpu = vcpu(caller, request.vcpu)?;
     let bound = bind::bind_ipi(caller.machine(), caller.domain, vcpu, &mut caller.held);
-    request.port = raw(bound.map_err(EventError::errno)?);
+    request.port = raw(bound?);
     caller.copy_out(argument.0, &request)
 }
 
@@ -214,8 +201,8 @@ fn bind_vcpu<M: Machine>(
 ) -> Result<(), Errno> {
     let request = caller.copy_in(argument.0)?;
     let vcpu = vcpu(caller, request.vcpu)?;
-    bind::bind_vcpu(caller.domain, request.port.0, vcpu, &mut caller.held)
-        .map_err(EventError::errno)
+    let (domain, port) = (caller.domain, request.port.0);
+    Ok(bind::bind_vcpu(domain, port, vcpu, &mut caller.held)?)
 }
 
 fn unmask<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnUnmask>) -> Result<(), Errno> {
@@ -253,7 +240,7 @@ fn reset_domain<M: Machine>(
         caller.control_right()?;
         let (life, _) = domain.life.lock(&mut caller.held);
         if life.state != Life::Building {
-            return Err(EventError::NotBuilding.errno());
+            return Err(EventError::NotBuilding.into());
         }
     }
     while !bind::close_some(caller.hv, &domain, RESET_STEP, Last::No, &mut caller.held) {
@@ -261,8 +248,8 @@ fn reset_domain<M: Machine>(
             return Ok(false);
         }
     }
-    let done = queues::reset(caller.hv, &domain, &mut caller.held);
-    done.map(|()| true).map_err(EventError::errno)
+    queues::reset(caller.hv, &domain, &mut caller.held)?;
+    Ok(true)
 }
 
 fn init_control<M: Machine>(
@@ -271,7 +258,7 @@ fn init_control<M: Machine>(
 ) -> Result<(), Errno> {
     let mut request = caller.copy_in(argument.0)?;
     let vcpu = vcpu(caller, request.vcpu)?;
-    queues::init_control(caller, vcpu, &mut request).map_err(EventError::errno)?;
+    queues::init_control(caller, vcpu, &mut request)?;
     caller.copy_out(argument.0, &request)
 }
 
@@ -280,7 +267,7 @@ fn expand_array<M: Machine>(
     argument: In<EvtchnExpandArray>,
 ) -> Result<(), Errno> {
     let request = caller.copy_in(argument.0)?;
-    queues::expand_array(caller, &request).map_err(EventError::errno)
+    Ok(queues::expand_array(caller, &request)?)
 }
 
 fn set_priority<M: Machine>(
@@ -289,27 +276,21 @@ fn set_priority<M: Machine>(
 ) -> Result<(), Errno> {
     let request = caller.copy_in(argument.0)?;
     let port = match request.port {
-        RESERVED if caller.domain.events.is_queued() => Err(EventError::FreePort.errno()),
-        RESERVED => Err(EventError::NoPriorities.errno()),
-        port => self::port(caller, port),
-    }?;
-    queues::set_priority(caller, port, &request).map_err(EventError::errno)
+        RESERVED if caller.domain.events.is_queued() => return Err(EventError::FreePort.into()),
+        RESERVED => return Err(EventError::NoPriorities.into()),
+        port => self::port(caller, port)?,
+    };
+    Ok(queues::set_priority(caller, port, &request)?)
 }
 
-fn port<M: Machine>(caller: &Caller<'_, M>, port: RawPort) -> Result<Port, Errno> {
-    caller
-        .domain
-        .events
-        .port(port.0)
-        .ok_or(EventError::BadPort.errno())
+fn port<M: Machine>(caller: &Caller<'_, M>, port: RawPort) -> Result<Port, EventError> {
+    let port = caller.domain.events.port(port.0);
+    port.ok_or(EventError::BadPort)
 }
 
-fn vcpu<M: Machine>(caller: &Caller<'_, M>, number: u32) -> Result<VcpuId, Errno> {
-    caller
-        .domain
-        .vcpu_named(number)
-        .map(crate::vcpu::shared::Vcpu::id)
-        .ok_or(EventError::NoVcpu.errno())
+fn vcpu<M: Machine>(caller: &Caller<'_, M>, number: u32) -> Result<VcpuId, EventError> {
+    let vcpu = caller.domain.vcpu_named(number);
+    Ok(vcpu.ok_or(EventError::NoVcpu)?.id())
 }
 
 fn raw(port: Port) -> RawPort {
