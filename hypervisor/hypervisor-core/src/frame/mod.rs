@@ -14,6 +14,7 @@ pub mod m2p;
 pub mod owner;
 pub mod pool;
 pub mod scrub;
+pub mod stolen;
 pub mod table;
 pub(crate) mod tally;
 pub mod token;

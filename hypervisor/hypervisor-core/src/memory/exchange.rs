@@ -14,7 +14,7 @@ use hypercall_abi::{Errno, GuestPtr};
 
 use super::request::{Requester, Reservation, Stop, WIDTH_BITS, highest, patiently};
 use super::{MemoryOutcome, again};
-use crate::frame::token::Stolen;
+use crate::frame::stolen::Stolen;
 use crate::frame::{Allocation, OwnerId, Ram};
 use crate::heap;
 use crate::ids::Pfn;
