@@ -29,11 +29,13 @@ const BYTES: &str = "bytes";
 
 /// From reset to the first domain's first instruction.
 pub(crate) const START: &str = "hypervisor start to first domain's first instruction";
+/// Memory of the hypervisor for a domain, beside the domain's own.
+pub(crate) const KEPT_EACH: &str = "memory kept by the hypervisor for a domain of 32 MiB";
 /// Memory of the hypervisor itself.
 pub(crate) const KEPT: &str = "memory kept by the hypervisor on a host of 1 GiB";
 
 impl Figures {
-    /// Reads the kernel's lines: `row COST OPERATIONS EQUAL/ROUNDS NAME`, `start TIME`, `memory KEPT FREE`.
+    /// Reads the kernel's lines: `row COST OPERATIONS EQUAL/ROUNDS NAME`, `start TIME`, `memory KEPT FREE`, `each KEPT`.
     pub(crate) fn read(lines: &[String]) -> Result<Self> {
         let mut figures = Self::default();
         for line in lines {
@@ -45,6 +47,7 @@ impl Figures {
                     let row = row(rest).with_context(|| format!("cannot read `{line}`"))?;
                     figures.rows.push(row);
                 }
+                "each" => figures.add(KEPT_EACH, KIB, number(rest)?),
                 "start" => figures.add(START, INSTRUCTIONS, number(rest)?),
                 "memory" => {
                     let frames = rest.split(' ').next().unwrap_or_default();
@@ -77,6 +80,11 @@ impl Figures {
             unit,
             count,
         });
+    }
+
+    /// Adds what the hypervisor keeps for a domain, in KiB.
+    pub(crate) fn add_each(&mut self, kib: f64) {
+        self.add(KEPT_EACH, KIB, kib);
     }
 
     /// Adds the size of the image that was booted.

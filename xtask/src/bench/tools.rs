@@ -24,12 +24,14 @@ use crate::run::stack::Stack;
 use crate::workspace::Workspace;
 
 /// Domains that are present.
-const CROWDS: [u32; 3] = [1, 8, 64];
+const CROWDS: [u32; 3] = [1, 8, MOST];
+const MOST: u32 = 64;
 /// The kernel of all of them: it follows what it is told, and sleeps otherwise.
 const KERNEL: &str = "demo";
 /// Memory of each, and what the measured one goes down to, in MiB.
 const MEMORY_MIB: u64 = 32;
 const LESS_MIB: u64 = 24;
+const MEMORY_KIB: f64 = 32.0 * 1024.0;
 /// Listings that are measured here.
 const LISTINGS: usize = 9;
 /// Time for guests to start, and for the idle CPU to scrub frames for those who come next: Xen scrubs all memory at boot.
@@ -57,9 +59,14 @@ pub(crate) fn paravane(workspace: &Workspace, images: &Images) -> Result<Figures
     let mut figures = Figures::default();
     let mut present = 0;
     for crowd in CROWDS {
+        let (before, newcomers) = (free(&client)?, crowd - 1 - present);
         while present + 1 < crowd {
             create(&client, &format!("idle{present}"))?;
             present += 1;
+        }
+        if crowd == MOST {
+            let each = (before - free(&client)?) / f64::from(newcomers);
+            figures.add_each(each / 1024.0 - MEMORY_KIB);
         }
         let mut add = |operation: &str, count: f64| {
             figures.add(&name(operation, crowd), INSTRUCTIONS, count);
@@ -106,6 +113,13 @@ fn elapsed(client: &Client, words: &[&str]) -> Result<f64> {
         .with_context(|| format!("`{}` tells no time: {reply}", words.join(" ")))
 }
 
+/// Memory that belongs to nobody, in bytes.
+fn free(client: &Client) -> Result<f64> {
+    let info = client.json(&["info"])?;
+    let free = info["free_memory_bytes"].as_f64();
+    free.with_context(|| format!("`info` tells of no free memory: {info}"))
+}
+
 /// Busy time of the one CPU, in nanoseconds.
 fn busy(client: &Client) -> Result<f64> {
     let info = client.json(&["info"])?;
@@ -133,6 +147,7 @@ fn list(client: &Client) -> Result<f64> {
 const FUNCTIONS: &str = r#"
 set -- ; list_cost=0
 row() { echo "row $(($1 * 1000)) 1 1/1 $2"; }
+free() { xl info | awk '$1 == "free_memory" { print $3 * 1024 }'; }
 column() { xl list "$1" | awk -v column="$2" 'NR == 2 { print $column }'; }
 timed() { local from=${EPOCHREALTIME/./}; shift; "$@" >/dev/null; spent=$((${EPOCHREALTIME/./} - from)); }
 # until GUEST COLUMN VALUE COMMAND...: carries it out and looks until the column has the value.
@@ -158,15 +173,21 @@ pub(crate) fn xen(workspace: &Workspace, images: &Images) -> Result<Figures> {
         max_vcpus: 2,
         ..Guest::new(name, images.kernel(KERNEL))
     };
-    let most = CROWDS.iter().max().copied().unwrap_or(1);
-    let mut guests: Vec<Guest> = (0..most - 1).map(|n| guest(format!("idle{n}"))).collect();
+    let mut guests: Vec<Guest> = (0..MOST - 1).map(|n| guest(format!("idle{n}"))).collect();
     guests.push(guest("probe".to_owned()));
     let mut script = FUNCTIONS.to_owned();
     let mut present = 0;
     for crowd in CROWDS {
+        let newcomers = crowd - 1 - present;
+        // The frames of who was destroyed last are free by then.
+        script += "sleep 1\nbefore=$(free)\n";
         while present + 1 < crowd {
             script += &format!("create idle{present} || exit 1\n");
             present += 1;
+        }
+        if crowd == MOST {
+            script +=
+                &format!("echo each $(((before - $(free)) / {newcomers} - {MEMORY_MIB} * 1024))\n");
         }
         let row = |operation: &str| format!("row $spent '{}'\n", name(operation, crowd));
         script += "timed - create probe || exit 1\n";
