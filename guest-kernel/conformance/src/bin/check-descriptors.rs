@@ -433,6 +433,7 @@ fn callbacks() {
             call(NMI_OP, &[1, 0]),
         )
     });
+    check("nmi_op.taken-back", 0, || call(NMI_OP, &[1, 0]));
     check("nmi_op.not-canonical", EINVAL, || {
         call(NMI_OP, &[0, address_of(&[NOT_CANONICAL, 0])])
     });
