@@ -23,7 +23,7 @@ use crate::run::stack::Stack;
 use crate::workspace::Workspace;
 
 /// How long a kernel may take to its last line.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// Between two looks at a console.
 const LOOK: Duration = Duration::from_millis(100);

@@ -39,7 +39,7 @@ const GREETING: &str = "paravane demo: ";
 const HELLO: &str = "hello";
 
 /// From start to verdict; Xen alone needs a second before the kernel's first instruction.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// The test kernels.
 pub(crate) fn subjects(images: &Images) -> Vec<String> {

@@ -11,7 +11,7 @@ use crate::run::qemu::Machine;
 use crate::test::trial::{Ending, Trial, Wanted};
 use crate::workspace::Workspace;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A machine for each.
 pub(crate) fn trials(workspace: &Workspace, images: &Images) -> Result<Vec<Trial>> {
