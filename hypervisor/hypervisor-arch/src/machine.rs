@@ -53,8 +53,8 @@ impl Machine for Hardware {
     }
 
     #[inline(always)]
-    fn fetch_or_u64(&self, frame: Mfn, offset: usize, bits: u64) -> u64 {
-        pool::atomic_u64(frame, offset).fetch_or(bits, Ordering::SeqCst)
+    fn fetch_or_u64(&self, at: Place, bits: u64) -> u64 {
+        pool::word_at(at).fetch_or(bits, Ordering::SeqCst)
     }
 
     #[inline(always)]

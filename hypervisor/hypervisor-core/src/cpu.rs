@@ -15,8 +15,8 @@ use crate::domain::crash::{self, CrashReason};
 use crate::effects::Effects;
 use crate::entry::{Entry, ExitPath, Interrupt, Next};
 use crate::event::{self, Virq};
-use crate::hypervisor::Hypervisor;
-use crate::ids::{Nanos, PhysCpu, VcpuId};
+use crate::hypervisor::{CpuRecord, Hypervisor};
+use crate::ids::{PhysCpu, VcpuId};
 use crate::machine::{DeviceLine, Machine};
 use crate::sync::{Held, Ordering};
 use crate::vcpu::{Mode, VcpuState, deliver, trap};
@@ -43,8 +43,6 @@ pub(crate) struct Current {
 pub struct Cpu<M: Machine> {
     pub(crate) id: PhysCpu,
     pub(crate) current: Option<Current>,
-    /// When the scheduler wants to be asked again.
-    pub(crate) until: Option<Nanos>,
     /// Serial number of the domain that ran here last.
     last: u64,
     machine: PhantomData<fn() -> M>,
@@ -57,7 +55,6 @@ impl<M: Machine> Cpu<M> {
         Self {
             id,
             current: None,
-            until: None,
             last: 0,
             machine: PhantomData,
         }
@@ -191,7 +188,8 @@ impl<M: Machine> Cpu<M> {
                 if let Some(Current { domain, vcpu, .. }) = &self.current {
                     time::timer::run_periodic(hv, domain, *vcpu, now, effects);
                 }
-                if self.until.is_some_and(|until| until <= now) {
+                let until = hv.cpu(self.id).and_then(CpuRecord::until);
+                if until.is_some_and(|until| until <= now) {
                     effects.reschedule();
                 }
                 effects.rearm();
@@ -282,7 +280,14 @@ fn deliver_pending<M: Machine>(caller: &mut Caller<'_, M>) -> Result<bool, Crash
 /// the vCPU to itself, or one that it may have again) stands in its effects. Segments are loaded in the loop only.
 #[inline(always)]
 fn leave_at_once<M: Machine>(caller: &mut Caller<'_, M>) -> Option<ExitPath> {
-    if !caller.effects.is_none() || caller.hv.has_log_news() {
+    if !caller.effects.is_none() {
+        if !caller.effects.only_rearm() {
+            return None;
+        }
+        switch::arm(caller.hv, caller.cpu, Some(caller.vcpu));
+        caller.effects = Effects::new();
+    }
+    if caller.hv.has_log_news() {
         return None;
     }
     if caller.vcpu.upcall_due(caller.machine())

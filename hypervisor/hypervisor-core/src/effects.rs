@@ -64,6 +64,12 @@ impl Effects {
         self.wanted & REARM != 0
     }
 
+    /// Whether the deadline is all that there is to see to.
+    #[must_use]
+    pub const fn only_rearm(&self) -> bool {
+        self.wanted == REARM
+    }
+
     /// Whether there are none.
     #[must_use]
     pub const fn is_none(&self) -> bool {

@@ -68,6 +68,8 @@ pub struct CpuRecord {
     pub timers: Ranked<{ rank::TIMERS }, TimerQueue>,
     /// Set by others: choose anew who runs.
     reschedule: AtomicBool,
+    /// When the scheduler wants to be asked again, in nanoseconds; `u64::MAX` for never. The CPU's own.
+    until: AtomicU64,
     /// Nanoseconds idle, up to the last wake-up.
     pub idle: AtomicU64,
     /// When it began to idle, 0 while it works.
@@ -85,6 +87,7 @@ impl CpuRecord {
         Self {
             timers: Ranked::new(TimerQueue::new()),
             reschedule: AtomicBool::new(false),
+            until: AtomicU64::new(u64::MAX),
             idle: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             wakeups: AtomicU64::new(0),
@@ -98,7 +101,7 @@ impl CpuRecord {
         self.reschedule.store(true, Ordering::Release);
     }
 
-    /// Whether it was asked. The hot path's only look at this record.
+    /// Whether it was asked.
     #[must_use]
     pub fn reschedule_asked(&self) -> bool {
         self.reschedule.load(Ordering::Acquire)
@@ -108,6 +111,19 @@ impl CpuRecord {
     pub fn take_reschedule(&self) {
         // SeqCst: what is asked for besides is looked for after this.
         self.reschedule.store(false, Ordering::SeqCst);
+    }
+
+    /// When the scheduler wants to be asked again.
+    #[must_use]
+    pub fn until(&self) -> Option<Nanos> {
+        let until = self.until.load(Ordering::Relaxed);
+        (until != u64::MAX).then(|| Nanos::new(until))
+    }
+
+    /// The scheduler wants to be asked again then.
+    pub fn set_until(&self, until: Option<Nanos>) {
+        let until = until.map_or(u64::MAX, Nanos::get);
+        self.until.store(until, Ordering::Relaxed);
     }
 
     /// Nanoseconds idle until `now`.

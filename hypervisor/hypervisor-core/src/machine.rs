@@ -152,7 +152,7 @@ pub trait Machine: Sync + Sized + 'static {
     /// Copies bytes into a frame; `offset + from.len()` is at most 4096.
     fn write_frame(&self, frame: Mfn, offset: usize, from: &[u8]);
     /// Sets bits of an aligned word; gives the word before.
-    fn fetch_or_u64(&self, frame: Mfn, offset: usize, bits: u64) -> u64;
+    fn fetch_or_u64(&self, at: Place, bits: u64) -> u64;
     /// Keeps only `bits` of an aligned word; gives the word before.
     fn fetch_and_u64(&self, frame: Mfn, offset: usize, bits: u64) -> u64;
     /// Replaces `old` by `new` in an aligned word.

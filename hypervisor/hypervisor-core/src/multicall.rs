@@ -7,6 +7,7 @@ use core::mem::offset_of;
 
 use hypercall_abi::multicall::MulticallEntry;
 use hypercall_abi::{Errno, GuestPtr};
+use zerocopy::transmute;
 
 use crate::caller::Caller;
 use crate::dispatch::{Arguments, argument, call};
@@ -43,10 +44,12 @@ fn run<M: Machine>(caller: &mut Caller<'_, M>, arguments: &mut Arguments) -> Out
         if !core::mem::take(&mut first) && caller.machine().preempt_due() {
             return stop(arguments, list, left);
         }
-        let entry = match caller.copy_in(list) {
-            Ok(entry) => entry,
-            Err(error) => return Outcome::Refused(error),
-        };
+        let words: [u64; size_of::<MulticallEntry>() / 8] =
+            match caller.copy_in_words(list.address()) {
+                Ok(words) => words,
+                Err(error) => return Outcome::Refused(error),
+            };
+        let entry = transmute!(words);
         match one(caller, list, &entry) {
             Ok(Step::Next) => {}
             Ok(Step::Again) => return stop(arguments, list, left),
@@ -78,18 +81,24 @@ fn one<M: Machine>(
 ) -> Result<Step, Errno> {
     let [a, b, c, d, e, unused] = entry.args;
     let mut arguments = [a, b, c, d, e];
-    let result = match call(caller, entry.op, &mut arguments) {
-        Outcome::Done(value) => value,
-        Outcome::Refused(error) => error.to_register(),
-        Outcome::Again => {
-            let [a, b, c, d, e] = arguments;
-            let args: GuestPtr<[u64; 6]> = field(at, offset_of!(MulticallEntry, args))?;
-            caller.copy_out(args, &[a, b, c, d, e, unused])?;
-            return Ok(Step::Again);
+    let outcome = call(caller, entry.op, &mut arguments);
+    let result = if let Outcome::Done(value) = outcome {
+        value
+    } else {
+        match outcome {
+            Outcome::Done(value) => value,
+            Outcome::Refused(error) => error.to_register(),
+            Outcome::Again => {
+                let [a, b, c, d, e] = arguments;
+                let args: GuestPtr<[u64; 6]> = field(at, offset_of!(MulticallEntry, args))?;
+                caller.copy_out(args, &[a, b, c, d, e, unused])?;
+                return Ok(Step::Again);
+            }
+            Outcome::Crash(_) => return Ok(Step::Crash(outcome)),
         }
-        outcome @ Outcome::Crash(_) => return Ok(Step::Crash(outcome)),
     };
-    caller.copy_out(field(at, offset_of!(MulticallEntry, result))?, &result)?;
+    let to: GuestPtr<u64> = field(at, offset_of!(MulticallEntry, result))?;
+    caller.copy_out_words(to.address(), [result])?;
     Ok(Step::Next)
 }
 

@@ -5,7 +5,8 @@
 macro_rules! operations {
     ($($(#[doc = $doc:literal])* $number:literal $name:ident($($argument:ident: $type:ty),*)
         since $since:literal by $who:ident;)*) => {
-        /// Runs the sub-operation that the first argument names.
+        /// Runs the sub-operation that the first argument names: a part of the one handler that calls it.
+        #[inline(always)]
         pub(crate) fn operation<M: $crate::machine::Machine>(
             caller: &mut $crate::caller::Caller<'_, M>,
             arguments: &mut $crate::dispatch::Arguments,

@@ -13,7 +13,7 @@ use hypercall_abi::mmu::{
 };
 use hypervisor_core::fake::Access;
 use hypervisor_core::frame::FrameType;
-use hypervisor_core::ids::{EntryIndex, Level, Mfn, Pfn};
+use hypervisor_core::ids::{EntryIndex, Level, Mfn, Pfn, Place};
 use hypervisor_core::machine::Machine;
 use hypervisor_core::paging::descriptor::Shown;
 use hypervisor_core::paging::{self, BatchArgs, BatchEnd, PagingError, Tables};
@@ -134,7 +134,8 @@ fn preserving_updates_keep_accessed_and_dirty_bits() {
     let (host, f, stable) = host();
     let at = EntryIndex::new(9).unwrap();
     assert_eq!(host.update(1, 0, ptr(stable[3], 9), f[0].address() | 3), 0);
-    host.machine.fetch_or_u64(stable[3], at.offset(), 0x60);
+    host.machine
+        .fetch_or_u64(Place::new(stable[3], at.offset()), 0x60);
     assert_eq!(
         host.update(1, 0, ptr(stable[3], 9) | 2, f[0].address() | 1),
         0

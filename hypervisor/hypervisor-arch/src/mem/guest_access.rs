@@ -10,9 +10,9 @@ use core::arch::asm;
 use hypervisor_core::machine::GuestFault;
 use zerocopy::IntoBytes;
 
-/// Loads words of a guest into the first elements of an array; true if that faults. What is then missing, [`copy_in`] finds.
+/// Loads words of a guest, and tells whether that has faulted.
 macro_rules! load_words {
-    ($words:expr, $from:expr, $($word:ident $offset:literal $label:literal),*) => {{
+    ($from:expr, $($word:ident $offset:literal $label:literal),*) => {{
         let faulted: u32;
         $(let $word: u64;)*
         // SAFETY: reads; a fault goes on at label 4, which is out of the way.
@@ -32,14 +32,13 @@ macro_rules! load_words {
                 options(nostack, readonly),
             );
         }
-        for (to, word) in $words.iter_mut().zip([$($word),*]) {
-            *to = word;
-        }
-        faulted != 0
+        let loaded = [$($word),*];
+        let words = core::array::from_fn(|index| loaded.get(index).copied().unwrap_or(0));
+        (words, faulted != 0)
     }};
 }
 
-/// Stores words to a guest's memory; true if that faults. What is then missing, [`copy_out`] finds.
+/// Stores words to a guest's memory; true if that faults.
 macro_rules! store_words {
     ($to:expr, $($word:ident $offset:literal $label:literal),*) => {'stored: {
         // SAFETY: the caller of `Machine::copy_out_words` has checked that the target is in the guest's part of the address
@@ -77,21 +76,30 @@ pub(crate) fn copy_out(to: u64, from: &[u8]) -> Result<(), GuestFault> {
 /// are, so they never lie in memory of ours.
 #[inline(always)]
 pub(crate) fn copy_in_words<const N: usize>(from: u64) -> Result<[u64; N], GuestFault> {
-    let mut words = [0; N];
     let smap = lift_smap();
-    let faulted = match N {
+    let (words, faulted) = match N {
         9 => {
-            load_words!(&mut words, from, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26", h 56 "27", i 64 "28")
+            load_words!(from, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26", h 56 "27", i 64 "28")
         }
         8 => {
-            load_words!(&mut words, from, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26", h 56 "27")
+            load_words!(from, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26", h 56 "27")
         }
-        _ => true,
+        1 => load_words!(from, a 0 "20"),
+        _ => ([0; N], true),
     };
     restore_smap(smap);
     if faulted {
-        copy_in(from, words.as_mut_bytes())?;
+        return copy_in_anyhow(from);
     }
+    Ok(words)
+}
+
+/// [`copy_in`] for words.
+#[cold]
+#[inline(never)]
+fn copy_in_anyhow<const N: usize>(from: u64) -> Result<[u64; N], GuestFault> {
+    let mut words = [0; N];
+    copy_in(from, words.as_mut_bytes())?;
     Ok(words)
 }
 
@@ -99,20 +107,34 @@ pub(crate) fn copy_in_words<const N: usize>(from: u64) -> Result<[u64; N], Guest
 #[inline(always)]
 pub(crate) fn copy_out_words<const N: usize>(to: u64, words: [u64; N]) -> Result<(), GuestFault> {
     let smap = lift_smap();
-    let faulted = match *words.as_slice() {
-        [a, b, c, d, e, f, g] => {
+    let word = |index: usize| words.get(index).copied().unwrap_or(0);
+    let faulted = match N {
+        1 => {
+            let [a] = core::array::from_fn(word);
+            store_words!(to, a 0 "20")
+        }
+        7 => {
+            let [a, b, c, d, e, f, g] = core::array::from_fn(word);
             store_words!(to, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26")
         }
-        [a, b, c, d, e, f, g, h] => {
+        8 => {
+            let [a, b, c, d, e, f, g, h] = core::array::from_fn(word);
             store_words!(to, a 0 "20", b 8 "21", c 16 "22", d 24 "23", e 32 "24", f 40 "25", g 48 "26", h 56 "27")
         }
         _ => true,
     };
     restore_smap(smap);
     if faulted {
-        copy_out(to, words.as_bytes())?;
+        return copy_out_anyhow(to, words);
     }
     Ok(())
+}
+
+/// [`copy_out`] for words.
+#[cold]
+#[inline(never)]
+fn copy_out_anyhow<const N: usize>(to: u64, words: [u64; N]) -> Result<(), GuestFault> {
+    copy_out(to, words.as_bytes())
 }
 
 fn outcome(start: u64, length: usize, missed: usize) -> Result<(), GuestFault> {

@@ -85,6 +85,14 @@ pub(crate) fn pair(at: Place) -> &'static AtomicU16 {
     unsafe { AtomicU16::from_ptr(address(at).cast()) }
 }
 
+/// The eight bytes at a place.
+#[inline(always)]
+pub(crate) fn word_at(at: Place) -> &'static AtomicU64 {
+    assert!(at.address().is_multiple_of(8), "not aligned");
+    // SAFETY: as for `pair`.
+    unsafe { AtomicU64::from_ptr(address(at).cast()) }
+}
+
 #[inline(always)]
 fn address(at: Place) -> *mut u8 {
     if at.address() >= DIRECT_MAP_SIZE {

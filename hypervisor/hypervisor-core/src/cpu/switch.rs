@@ -11,13 +11,23 @@ use crate::domain::{Domain, stop};
 use crate::effects::Effects;
 use crate::entry::Next;
 use crate::hypervisor::Hypervisor;
-use crate::ids::{Nanos, VcpuId};
+use crate::ids::{Nanos, PhysCpu, VcpuId};
 use crate::machine::Machine;
 use crate::paging::{descriptor, root};
 use crate::sync::{Held, Ordering, relax};
 use crate::time::{clock, runstate, timer};
 use crate::vcpu::VcpuState;
 use crate::vcpu::shared::Vcpu;
+
+/// Sets the deadline of this CPU, on which `vcpu` runs: the earliest of what the scheduler wants, of the alarms, and of the
+/// vCPU's tick.
+pub(super) fn arm<M: Machine>(hv: &Hypervisor<M>, cpu: PhysCpu, vcpu: Option<&Vcpu>) {
+    let Some(record) = hv.cpu(cpu) else { return };
+    let alarm = record.timers.lock(&mut Held::enter()).0.next();
+    let tick = vcpu.and_then(timer::next_tick);
+    let earliest = [record.until(), alarm, tick].into_iter().flatten().min();
+    hv.machine().set_deadline(earliest);
+}
 
 impl<M: Machine> Cpu<M> {
     /// Asks the scheduler who runs, and switches to them.
@@ -29,7 +39,9 @@ impl<M: Machine> Cpu<M> {
         hv.stand_still_if_wanted(self.id);
         let now = hv.machine().now();
         let decision = hv.scheduler.lock(&mut held).0.schedule(self.id, now);
-        self.until = decision.until;
+        if let Some(record) = hv.cpu(self.id) {
+            record.set_until(decision.until);
+        }
         if let Some(cpu) = decision.kick {
             hv.reschedule(cpu, effects);
         }
@@ -100,17 +112,10 @@ impl<M: Machine> Cpu<M> {
         true
     }
 
-    /// Sets this CPU's next timer interrupt: the end of the slice, an alarm, or a tick of who runs here.
+    /// Sets this CPU's deadline.
     pub(super) fn arm(&self, hv: &Hypervisor<M>) {
-        let alarm = hv
-            .cpu(self.id)
-            .and_then(|record| record.timers.lock(&mut Held::enter()).0.next());
         let current = self.current.as_ref();
-        let tick = current
-            .and_then(|c| c.domain.vcpu(c.vcpu))
-            .and_then(timer::next_tick);
-        let earliest = [self.until, alarm, tick].into_iter().flatten().min();
-        hv.machine().set_deadline(earliest);
+        arm(hv, self.id, current.and_then(|c| c.domain.vcpu(c.vcpu)));
     }
 
     /// Nothing runs here.

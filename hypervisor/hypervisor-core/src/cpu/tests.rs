@@ -12,6 +12,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::*;
 use crate::entry::ExitPath;
 use crate::fake::bench::{BASE, Bench, DATA, ENTRY, STACK};
+use crate::ids::Nanos;
 use crate::sync::AtomicBool;
 use crate::vcpu::Mode;
 use crate::vcpu::context::rflags;

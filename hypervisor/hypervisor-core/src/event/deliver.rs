@@ -12,10 +12,24 @@ use crate::hypervisor::Hypervisor;
 use crate::ids::VcpuId;
 use crate::machine::Machine;
 use crate::sync::Held;
-use crate::vcpu::shared::{Polling, Vcpu};
+use crate::vcpu::shared::Vcpu;
 
 /// Something happened on a port of `domain` whose events go to `vcpu`.
+#[inline(never)]
 pub(super) fn raise<M: Machine, const TOP: u8>(
+    hv: &Hypervisor<M>,
+    domain: &Domain,
+    port: Port,
+    vcpu: VcpuId,
+    effects: &mut Effects,
+    held: &mut Held<'_, TOP>,
+) {
+    raise_at_once(hv, domain, port, vcpu, effects, held);
+}
+
+/// As [`raise`], for the way of most: a part of the caller's code.
+#[inline(always)]
+pub(super) fn raise_at_once<M: Machine, const TOP: u8>(
     hv: &Hypervisor<M>,
     domain: &Domain,
     port: Port,
@@ -40,6 +54,7 @@ pub(super) fn raise<M: Machine, const TOP: u8>(
 }
 
 /// Tells the vCPU of a pending, unmasked port.
+#[inline(always)]
 fn tell<M: Machine, const TOP: u8>(
     hv: &Hypervisor<M>,
     domain: &Domain,
@@ -97,6 +112,7 @@ fn queue<M: Machine, const TOP: u8>(
     }
 }
 
+#[inline(always)]
 fn wake_pollers<M: Machine, const TOP: u8>(
     hv: &Hypervisor<M>,
     domain: &Domain,
@@ -104,11 +120,7 @@ fn wake_pollers<M: Machine, const TOP: u8>(
     effects: &mut Effects,
     held: &mut Held<'_, TOP>,
 ) {
-    let polls = |vcpu: &&Vcpu| match vcpu.polling() {
-        Polling::No => false,
-        Polling::Any => true,
-        Polling::Port(number) => number == u32::from(port.get()),
-    };
+    let polls = |vcpu: &&Vcpu| vcpu.polls_for(port.get());
     for vcpu in domain.vcpus().iter().filter(polls) {
         hv.wake(vcpu, effects, held);
     }

@@ -19,7 +19,7 @@ use hypercall_abi::event::{
 use super::error::EventError;
 use super::port::Port;
 use crate::heap::{self, NoMemory};
-use crate::ids::{Mfn, VcpuId};
+use crate::ids::{self, Mfn, VcpuId};
 use crate::machine::Machine;
 
 const PENDING: u32 = 1 << EVTCHN_FIFO_PENDING;
@@ -234,7 +234,7 @@ impl Fifo {
             return News { tell: false, fresh };
         }
         let bit = 1_u64.checked_shl(priority.into()).unwrap_or(0);
-        let ready = machine.fetch_or_u64(control.frame, control.offset, bit);
+        let ready = machine.fetch_or_u64(ids::Place::new(control.frame, control.offset), bit);
         News {
             tell: ready & bit == 0,
             fresh,
@@ -339,7 +339,10 @@ impl Place {
     /// Sets bits in one step that a guest cannot make fail; gives the word before.
     fn set<M: Machine>(self, machine: &M, bits: u32) -> u32 {
         let (offset, shift) = self.pair();
-        let before = machine.fetch_or_u64(self.frame, offset, u64::from(bits) << shift);
+        let before = machine.fetch_or_u64(
+            ids::Place::new(self.frame, offset),
+            u64::from(bits) << shift,
+        );
         half(before, shift)
     }
 

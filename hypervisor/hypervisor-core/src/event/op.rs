@@ -98,23 +98,25 @@ fn raise<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain, port: Port, vc
 }
 
 /// Raises `peer` of `remote`, the other end of the caller's `port`.
+#[inline(always)]
 fn tell_peer<M: Machine>(caller: &mut Caller<'_, M>, remote: &Domain, peer: Port, port: Port) {
     // Between the two looks the other end may have been closed: then there is nobody to tell.
     let Some(vcpu) = remote.events.end_of(peer, caller.domain.id(), port) else {
         return;
     };
-    raise(caller, remote, peer, vcpu);
+    let (effects, held) = (&mut caller.effects, &mut caller.held);
+    deliver::raise_at_once(caller.hv, remote, peer, vcpu, effects, held);
 }
 
 fn send<M: Machine>(caller: &mut Caller<'_, M>, argument: In<EvtchnSend>) -> Result<(), Errno> {
     let request = caller.copy_in(argument.0)?;
     let port = port(caller, request.port)?;
+    if let Some(peer) = caller.domain.events.peer_in(port, caller.domain.id()) {
+        tell_peer(caller, caller.domain, peer, port);
+        return Ok(());
+    }
     let record = caller.domain.events.record(port);
     match record.binding {
-        Binding::Interdomain(remote, peer) if remote == caller.domain.id() => {
-            tell_peer(caller, caller.domain, peer, port);
-            Ok(())
-        }
         Binding::Interdomain(remote, peer) => {
             let Some(remote) = caller.hv.domains.get(remote, &mut caller.held) else {
                 return Ok(());

@@ -154,6 +154,16 @@ impl Record {
         }
     }
 
+    /// The port at the other end, if a word is of a port whose other end is one of `domain`.
+    #[must_use]
+    #[inline]
+    pub fn peer_in(word: u64, domain: DomId) -> Option<Port> {
+        let head = u64::from(EVTCHNSTAT_INTERDOMAIN) | u64::from(domain.get()) << DOMAIN_SHIFT;
+        let [low, high, ..] = (word >> PEER_SHIFT).to_le_bytes();
+        let same = word & (HALF << DOMAIN_SHIFT | KIND) == head;
+        same.then(|| Port::new(u16::from_le_bytes([low, high]).into()))?
+    }
+
     /// The vCPU in a word, if that is of a port whose other end is `port` of `domain`.
     #[must_use]
     pub fn end_of(word: u64, domain: DomId, port: Port) -> Option<VcpuId> {

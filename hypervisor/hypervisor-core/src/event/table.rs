@@ -139,19 +139,27 @@ impl EventTable {
     /// What a port is now; a claim again as soon as it was read, unless the ports are locked.
     #[must_use]
     pub fn record(&self, port: Port) -> Record {
+        Record::unpack(self.word(port))
+    }
+
+    #[inline(always)]
+    fn word(&self, port: Port) -> u64 {
         // Acquire: pairs with the release of `set`.
-        let word = self
-            .words
+        self.words
             .get(usize::from(port.get()))
-            .map_or(0, |word| word.load(Ordering::Acquire));
-        Record::unpack(word)
+            .map_or(0, |word| word.load(Ordering::Acquire))
+    }
+
+    /// The other end of `port`, if it is a port of `domain`.
+    #[inline]
+    pub(super) fn peer_in(&self, port: Port, domain: DomId) -> Option<Port> {
+        Record::peer_in(self.word(port), domain)
     }
 
     /// The vCPU to be told of `port`, if its other end is `far_port` of `far`.
+    #[inline]
     pub(super) fn end_of(&self, port: Port, far: DomId, far_port: Port) -> Option<VcpuId> {
-        let word = self.words.get(usize::from(port.get()))?;
-        // Acquire: pairs with the release of `set`.
-        Record::end_of(word.load(Ordering::Acquire), far, far_port)
+        Record::end_of(self.word(port), far, far_port)
     }
 
     /// The port that a vCPU's virtual interrupt is bound to.

@@ -4,7 +4,7 @@
 //! goes the other way: it clears the flag, takes the selector, scans. So either it sees the new bit or it is told again.
 
 use super::port::Port;
-use crate::ids::Mfn;
+use crate::ids::{Mfn, Place};
 use crate::machine::Machine;
 
 /// Offsets in `shared_info` (pv-abi 2.4).
@@ -24,7 +24,8 @@ pub(super) enum Found {
 
 /// Sets a port's pending bit.
 pub(super) fn set_pending<M: Machine>(machine: &M, shared_info: Mfn, port: Port) -> Found {
-    if machine.fetch_or_u64(shared_info, at(PENDING, port), port.bit()) & port.bit() != 0 {
+    let word = Place::new(shared_info, at(PENDING, port));
+    if machine.fetch_or_u64(word, port.bit()) & port.bit() != 0 {
         Found::Pending
     } else if machine.load_u64(shared_info, at(MASK, port)) & port.bit() != 0 {
         Found::Masked

@@ -129,7 +129,8 @@ impl Machine for FakeMachine {
         self.ram.write(frame, offset, from);
     }
 
-    fn fetch_or_u64(&self, frame: Mfn, offset: usize, bits: u64) -> u64 {
+    fn fetch_or_u64(&self, at: Place, bits: u64) -> u64 {
+        let (frame, offset) = (at.frame(), at.offset());
         self.word(frame, offset, 8).fetch_or(bits, Ordering::SeqCst)
     }
 

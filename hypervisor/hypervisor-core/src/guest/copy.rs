@@ -58,7 +58,10 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     /// [`NoAccess`]; `to` holds anything then.
     pub fn copy_in(self, from: u64, to: &mut [u8]) -> Result<(), NoAccess> {
         check(from, to.len())?;
-        self.with_retry(Access::Read, || self.ram.machine.copy_in(from, to))
+        match self.ram.machine.copy_in(from, to) {
+            Ok(()) => Ok(()),
+            Err(fault) => Self::copy_bytes_in_again(self.ram, self.vcpu, fault, from, to),
+        }
     }
 
     /// Writes `from` to guest memory.
@@ -67,7 +70,10 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     /// [`NoAccess`]; what lies before the address in it has been written.
     pub fn copy_out(self, to: u64, from: &[u8]) -> Result<(), NoAccess> {
         check(to, from.len())?;
-        self.with_retry(Access::Write, || self.ram.machine.copy_out(to, from))
+        match self.ram.machine.copy_out(to, from) {
+            Ok(()) => Ok(()),
+            Err(fault) => Self::copy_bytes_out_again(self.ram, self.vcpu, fault, to, from),
+        }
     }
 
     /// Reads a few words.
@@ -77,7 +83,10 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     #[inline(always)]
     pub fn copy_in_words<const N: usize>(self, from: u64) -> Result<[u64; N], NoAccess> {
         check(from, size_of::<[u64; N]>())?;
-        self.with_retry(Access::Read, || self.ram.machine.copy_in_words(from))
+        match self.ram.machine.copy_in_words(from) {
+            Ok(words) => Ok(words),
+            Err(fault) => Self::copy_in_again(self.ram, self.vcpu, fault, from),
+        }
     }
 
     /// Writes a few words.
@@ -87,20 +96,78 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     #[inline(always)]
     pub fn copy_out_words<const N: usize>(self, to: u64, words: [u64; N]) -> Result<(), NoAccess> {
         check(to, size_of::<[u64; N]>())?;
-        self.with_retry(Access::Write, || self.ram.machine.copy_out_words(to, words))
+        match self.ram.machine.copy_out_words(to, words) {
+            Ok(()) => Ok(()),
+            Err(fault) => Self::copy_out_again(self.ram, self.vcpu, fault, to, words),
+        }
     }
 
-    /// Copies, and once more where the tables permit what has failed.
-    #[inline(always)]
-    fn with_retry<T>(
+    // These take the parts, in registers, so that who calls them need not lay `self` down in memory first.
+
+    #[cold]
+    #[inline(never)]
+    fn copy_bytes_in_again(
+        ram: Ram<'a, M>,
+        vcpu: &'a VcpuMemory,
+        fault: GuestFault,
+        from: u64,
+        to: &mut [u8],
+    ) -> Result<(), NoAccess> {
+        let memory = Self::new(ram, vcpu);
+        memory.retry(fault, Access::Read, || ram.machine.copy_in(from, to))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_bytes_out_again(
+        ram: Ram<'a, M>,
+        vcpu: &'a VcpuMemory,
+        fault: GuestFault,
+        to: u64,
+        from: &[u8],
+    ) -> Result<(), NoAccess> {
+        let memory = Self::new(ram, vcpu);
+        memory.retry(fault, Access::Write, || ram.machine.copy_out(to, from))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_in_again<const N: usize>(
+        ram: Ram<'a, M>,
+        vcpu: &'a VcpuMemory,
+        fault: GuestFault,
+        from: u64,
+    ) -> Result<[u64; N], NoAccess> {
+        let memory = Self::new(ram, vcpu);
+        memory.retry(fault, Access::Read, || ram.machine.copy_in_words(from))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy_out_again<const N: usize>(
+        ram: Ram<'a, M>,
+        vcpu: &'a VcpuMemory,
+        fault: GuestFault,
+        to: u64,
+        words: [u64; N],
+    ) -> Result<(), NoAccess> {
+        let memory = Self::new(ram, vcpu);
+        memory.retry(fault, Access::Write, || {
+            ram.machine.copy_out_words(to, words)
+        })
+    }
+
+    /// Copies once more where the tables permit what has failed.
+    fn retry<T>(
         self,
+        fault: GuestFault,
         access: Access,
-        mut copy: impl FnMut() -> Result<T, GuestFault>,
+        copy: impl FnOnce() -> Result<T, GuestFault>,
     ) -> Result<T, NoAccess> {
-        match copy() {
-            Ok(copied) => Ok(copied),
-            Err(fault) if self.permits(fault.address, access) => copy().map_err(no_access),
-            Err(fault) => Err(no_access(fault)),
+        if self.permits(fault.address, access) {
+            copy().map_err(no_access)
+        } else {
+            Err(no_access(fault))
         }
     }
 

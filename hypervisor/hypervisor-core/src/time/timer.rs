@@ -80,6 +80,9 @@ pub struct AlarmOf {
     kind: AlarmKind,
 }
 
+/// What tells alarms apart: the domain's serial number, the vCPU, which of its alarms.
+type Key = (u64, VcpuId, AlarmKind);
+
 impl AlarmOf {
     /// An alarm of a vCPU.
     #[must_use]
@@ -110,8 +113,8 @@ impl AlarmOf {
         self.kind
     }
 
-    fn is(&self, other: &Self) -> bool {
-        self.serial == other.serial && self.vcpu == other.vcpu && self.kind == other.kind
+    fn is(&self, (serial, vcpu, kind): Key) -> bool {
+        self.serial == serial && self.vcpu == vcpu && self.kind == kind
     }
 }
 
@@ -159,6 +162,27 @@ impl<A> TimerQueue<A> {
         true
     }
 
+    /// Gives the alarm that `matches` picks, if it is here, another deadline, as if it were removed and inserted again.
+    pub fn change(&mut self, matches: impl Fn(&A) -> bool, at: Nanos) -> bool {
+        let mut alarms = self.alarms.iter_mut().enumerate();
+        let Some((mut index, (deadline, _))) = alarms.find(|(_, (_, alarm))| matches(alarm)) else {
+            return false;
+        };
+        *deadline = at;
+        let is_later = |alarms: &[(Nanos, A)], index: usize| {
+            alarms.get(index).is_some_and(|&(other, _)| other > at)
+        };
+        while index > 0 && !is_later(&self.alarms, index.saturating_sub(1)) {
+            self.alarms.swap(index, index.saturating_sub(1));
+            index = index.saturating_sub(1);
+        }
+        while is_later(&self.alarms, index.saturating_add(1)) {
+            self.alarms.swap(index, index.saturating_add(1));
+            index = index.saturating_add(1);
+        }
+        true
+    }
+
     /// Removes the alarms that `matches` picks.
     pub fn remove(&mut self, mut matches: impl FnMut(&A) -> bool) {
         self.alarms.retain(|(_, alarm)| !matches(alarm));
@@ -167,8 +191,8 @@ impl<A> TimerQueue<A> {
 
 impl TimerQueue {
     /// Removes one vCPU's alarm.
-    pub fn cancel(&mut self, alarm: &AlarmOf) {
-        self.remove(|other| other.is(alarm));
+    fn cancel(&mut self, key: Key) {
+        self.remove(|other| other.is(key));
     }
 
     /// Removes all alarms of a domain.
@@ -200,11 +224,16 @@ pub(crate) fn set<M: Machine, const TOP: u8>(
     at: Nanos,
     held: &mut Held<'_, TOP>,
 ) {
-    take_back(hv, domain, vcpu, kind, held);
-    let alarm = AlarmOf::new(domain, vcpu.id(), kind);
     let Some(record) = hv.cpu(cpu) else {
         return;
     };
+    let key = (domain.serial(), vcpu.id(), kind);
+    let home = vcpu.alarms.get(kind.index()).and_then(Alarm::home);
+    if home == Some(cpu) && record.timers.lock(held).0.change(|alarm| alarm.is(key), at) {
+        return;
+    }
+    take_back(hv, domain, vcpu, kind, held);
+    let alarm = AlarmOf::new(domain, vcpu.id(), kind);
     let set = record.timers.lock(held).0.insert(at, alarm);
     debug_assert!(set, "creating the vCPU reserved room for its alarms");
     if let Some(alarm) = vcpu.alarms.get(kind.index()) {
@@ -230,8 +259,8 @@ pub(crate) fn take_back<M: Machine, const TOP: u8>(
         return;
     };
     if let Some(record) = hv.cpu(home) {
-        let alarm = AlarmOf::new(domain, vcpu.id(), kind);
-        record.timers.lock(held).0.cancel(&alarm);
+        let key = (domain.serial(), vcpu.id(), kind);
+        record.timers.lock(held).0.cancel(key);
     }
 }
 
@@ -312,6 +341,26 @@ mod tests {
         assert_eq!(queue.take_due(Nanos::new(25)), None);
         queue.remove(|&name| name == 'c');
         assert_eq!(queue.next(), None);
+    }
+
+    #[test]
+    fn an_alarm_changed_is_where_one_removed_and_inserted_is() {
+        for (name, at) in (0..4).flat_map(|name| (0..10).map(move |at| (name, Nanos::new(at)))) {
+            let queues: [TimerQueue<i32>; 2] = core::array::from_fn(|_| {
+                let mut queue = TimerQueue::new();
+                queue.reserve(4).unwrap();
+                for (at, name) in [(2, 0), (4, 1), (4, 2), (8, 3)] {
+                    assert!(queue.insert(Nanos::new(at), name));
+                }
+                queue
+            });
+            let [mut changed, mut inserted] = queues;
+            assert!(changed.change(|&other| other == name, at));
+            inserted.remove(|&other| other == name);
+            assert!(inserted.insert(at, name));
+            assert_eq!(changed.alarms, inserted.alarms);
+            assert!(!changed.change(|_| false, at));
+        }
     }
 
     #[test]

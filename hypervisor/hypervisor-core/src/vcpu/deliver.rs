@@ -52,8 +52,21 @@ const fn plain(words: Words) -> Words {
 ///
 /// # Errors
 /// No handler, or a bad stack.
-#[inline]
+#[inline(never)]
 pub fn exception<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    number: u8,
+    error: Option<u32>,
+) -> Result<(), CrashReason> {
+    exception_at_once(caller, number, error)
+}
+
+/// As [`exception`], for the ways that are walked often: a part of the caller's code.
+///
+/// # Errors
+/// No handler, or a bad stack.
+#[inline(always)]
+pub(super) fn exception_at_once<M: Machine>(
     caller: &mut Caller<'_, M>,
     number: u8,
     error: Option<u32>,
@@ -88,14 +101,28 @@ pub fn general_protection<M: Machine>(
 ///
 /// # Errors
 /// As [`exception`].
+#[inline(never)]
 pub fn page_fault<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    address: u64,
+    error: u32,
+) -> Result<(), CrashReason> {
+    page_fault_at_once(caller, address, error)
+}
+
+/// As [`page_fault`], for the way of most: a part of the caller's code.
+///
+/// # Errors
+/// As [`exception`].
+#[inline(always)]
+pub(super) fn page_fault_at_once<M: Machine>(
     caller: &mut Caller<'_, M>,
     address: u64,
     error: u32,
 ) -> Result<(), CrashReason> {
     caller.state.control.cr2 = address;
     caller.vcpu.set_cr2(caller.machine(), address);
-    exception(caller, vector::PAGE_FAULT, Some(error))
+    exception_at_once(caller, vector::PAGE_FAULT, Some(error))
 }
 
 /// Delivers an event: an upcall.

@@ -1,7 +1,5 @@
 //! Reading the instruction at a guest's RIP.
 
-use hypercall_abi::GuestPtr;
-
 use super::context::{is_canonical, selector};
 use super::descriptor;
 use crate::caller::{Caller, is_guest_range};
@@ -107,7 +105,8 @@ pub fn eight<M: Machine>(caller: &Caller<'_, M>) -> Option<[u8; 8]> {
     if registers.cs != selector::CODE64 {
         return None;
     }
-    caller.copy_in(GuestPtr::new(registers.rip)).ok()
+    let [word] = caller.copy_in_words(registers.rip).ok()?;
+    Some(word.to_le_bytes())
 }
 
 /// Reads what can be read at the RIP of 64-bit code; 0 bytes where it is none.

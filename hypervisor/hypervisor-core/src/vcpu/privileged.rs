@@ -103,13 +103,20 @@ pub(super) fn debug_exception<M: Machine>(caller: &mut Caller<'_, M>) -> Result<
 ///
 /// # Errors
 /// The domain cannot go on.
+#[inline(always)]
 pub fn invalid_opcode<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
-    if let Some(bytes) = fetch::eight(caller) {
-        if !bytes.starts_with(&EMULATE_PREFIX) || bytes.get(5..7) != Some(&CPUID) {
-            return deliver::exception(caller, vector::INVALID_OPCODE, None);
-        }
+    let Some(bytes) = fetch::eight(caller) else {
+        return invalid_opcode_by_parts(caller);
+    };
+    if bytes.starts_with(&EMULATE_PREFIX) && bytes.get(5..7) == Some(&CPUID) {
         return forced_cpuid(caller);
     }
+    deliver::exception_at_once(caller, vector::INVALID_OPCODE, None)
+}
+
+/// As [`invalid_opcode`], where not all can be read at once: CPUID is read only behind its prefix.
+#[inline(never)]
+fn invalid_opcode_by_parts<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
     let mut prefix = [0; EMULATE_PREFIX.len()];
     let mut opcode = [0; 2];
     let behind = u64::try_from(EMULATE_PREFIX.len()).unwrap_or(0);
@@ -128,6 +135,7 @@ pub fn invalid_opcode<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), Cras
     forced_cpuid(caller)
 }
 
+#[inline(never)]
 fn forced_cpuid<M: Machine>(caller: &mut Caller<'_, M>) -> Result<(), CrashReason> {
     caller.vcpu.counts.add(COUNTER_CPUID);
     execute_cpuid(caller, true);

@@ -191,6 +191,14 @@ impl Vcpu {
         }
     }
 
+    /// Whether it polls for `port`, or for any.
+    #[inline(always)]
+    #[must_use]
+    pub fn polls_for(&self, port: u16) -> bool {
+        let word = self.polling.load(Ordering::SeqCst);
+        word != 0 && (word == u32::MAX || word == u32::from(port))
+    }
+
     /// It polls for something else. Port 0 does not exist and stands for nothing.
     pub fn set_polling(&self, polling: Polling) {
         let word = match polling {
@@ -312,7 +320,7 @@ impl Vcpu {
     /// Marks word `selector` of the pending bits as having news, and an upcall as pending. True if none was pending yet:
     /// the vCPU has to be notified.
     pub fn post<M: Machine>(&self, machine: &M, selector: u32) -> bool {
-        self.post_all(machine, 1_u64.checked_shl(selector).unwrap_or(0))
+        self.post_all(machine, 1_u64.wrapping_shl(selector))
     }
 
     /// As [`Self::post`], for several words.
@@ -320,8 +328,7 @@ impl Vcpu {
         let Some(info) = self.info() else {
             return false;
         };
-        let place = info.0.plus(offset::SELECTOR);
-        machine.fetch_or_u64(place.frame(), place.offset(), selectors);
+        machine.fetch_or_u64(info.0.plus(offset::SELECTOR), selectors);
         machine.swap_u8(info.0.plus(offset::PENDING), 1) == 0
     }
 }

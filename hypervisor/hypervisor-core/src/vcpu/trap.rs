@@ -12,6 +12,7 @@ use crate::domain::Assist;
 use crate::domain::crash::CrashReason;
 use crate::emulate::decode::{LONGEST, Operation};
 use crate::machine::Machine;
+use crate::paging::layout::is_guest;
 use crate::paging::{Call, Trap, WriteEnd, write_fault};
 use crate::peers::Peers;
 
@@ -28,6 +29,7 @@ const EXTERNAL: u32 = 1;
 ///
 /// # Errors
 /// The domain cannot go on.
+#[inline(always)]
 pub fn exception<M: Machine>(
     caller: &mut Caller<'_, M>,
     number: u8,
@@ -38,6 +40,19 @@ pub fn exception<M: Machine>(
         vector::PAGE_FAULT => page_fault(caller, error, cr2),
         vector::GENERAL_PROTECTION => general_protection(caller, error),
         vector::INVALID_OPCODE => privileged::invalid_opcode(caller),
+        _ => other_exception(caller, number, error, cr2),
+    }
+}
+
+/// An exception without a rule of its own, or with one that nobody waits for.
+#[inline(never)]
+fn other_exception<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    number: u8,
+    error: u32,
+    cr2: u64,
+) -> Result<(), CrashReason> {
+    match number {
         vector::DEVICE_NOT_AVAILABLE => {
             // The guest's own wish: cleared first, as ever.
             super::calls::set_task_switched(caller, false);
@@ -74,10 +89,26 @@ pub fn exit_fault<M: Machine>(
     deliver::exception(caller, number, Some(error))
 }
 
+#[inline(always)]
 fn page_fault<M: Machine>(
     caller: &mut Caller<'_, M>,
     error: u32,
     cr2: u64,
+) -> Result<(), CrashReason> {
+    let shown = error & !PF_USER | deliver::user_bit(caller.state.mode);
+    if error & PF_RESERVED != 0 || !is_guest(cr2) || is_table_write(caller, error) {
+        return rare_page_fault(caller, error, cr2, shown);
+    }
+    deliver::page_fault_at_once(caller, cr2, shown)
+}
+
+/// A page fault that may be the hypervisor's to see to.
+#[inline(never)]
+fn rare_page_fault<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    error: u32,
+    cr2: u64,
+    shown: u32,
 ) -> Result<(), CrashReason> {
     if error & PF_RESERVED != 0 {
         log::error!(
@@ -87,7 +118,6 @@ fn page_fault<M: Machine>(
         );
         return Err(CrashReason::ReservedBit);
     }
-    let shown = error & !PF_USER | deliver::user_bit(caller.state.mode);
     if let Some(offset) = super::descriptor::ldt_window_offset(caller, cr2) {
         if super::descriptor::fill_ldt(caller, offset) {
             return Ok(());
@@ -102,6 +132,7 @@ fn page_fault<M: Machine>(
 }
 
 /// Whether this may be the guest kernel's plain store into one of its L1 tables, with the assist for that on.
+#[inline(always)]
 fn is_table_write<M: Machine>(caller: &Caller<'_, M>, error: u32) -> bool {
     error & (PF_PRESENT | PF_WRITE) == PF_PRESENT | PF_WRITE
         && caller.state.mode == Mode::Kernel
@@ -138,6 +169,7 @@ fn table_write<M: Machine>(
     }
 }
 
+#[inline(never)]
 fn general_protection<M: Machine>(
     caller: &mut Caller<'_, M>,
     error: u32,

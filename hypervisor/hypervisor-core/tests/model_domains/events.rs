@@ -413,7 +413,7 @@ impl Events {
         let word = usize::from(known.word()) * 8;
         match what {
             1 => {
-                machine.fetch_or_u64(shared, MASK + word, known.bit());
+                machine.fetch_or_u64(Place::new(shared, MASK + word), known.bit());
                 self.masked.insert((caller, port));
             }
             2 => {
@@ -422,7 +422,7 @@ impl Events {
             }
             // Nothing happened there: it cheats itself.
             _ => {
-                machine.fetch_or_u64(shared, PENDING + word, known.bit());
+                machine.fetch_or_u64(Place::new(shared, PENDING + word), known.bit());
                 self.pending.insert((caller, port));
             }
         }
