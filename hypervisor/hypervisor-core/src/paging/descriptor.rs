@@ -17,6 +17,8 @@ pub const GDT_LIMIT: u32 = 7168;
 pub const LDT_LIMIT: u32 = 8192;
 /// The first page of the LDT in the CPU's descriptor window.
 const LDT_WINDOW: u8 = 16;
+/// Descriptors in a page.
+const DESCRIPTORS_OF_PAGE: usize = 512;
 
 const PRESENT: u64 = 1 << 47;
 const SEGMENT: u64 = 1 << 44;
@@ -176,9 +178,10 @@ impl<M: Machine> Tables<'_, M> {
         Ok(())
     }
 
-    /// Empties the LDT's window of the vCPU that runs here.
+    /// Empties the LDT's window of the vCPU that runs here. Only pages that the LDT reaches have been filled.
     pub(super) fn drop_ldt_pages(&self, vcpu: &VcpuMemory) {
-        for (page, slot) in (LDT_WINDOW..).zip(&vcpu.ldt) {
+        let pages = usize::from(vcpu.ldt().entries).div_ceil(DESCRIPTORS_OF_PAGE);
+        for (page, slot) in (LDT_WINDOW..).zip(&vcpu.ldt).take(pages) {
             if let Some(old) = slot.take(self.ram.frames) {
                 self.ram.machine.set_descriptor_window(page, None);
                 self.release_descriptor_page(old);
