@@ -83,10 +83,11 @@ impl<'a, M: Machine> GuestMemory<'a, M> {
     #[inline(always)]
     pub fn copy_in_words<const N: usize>(self, from: u64) -> Result<[u64; N], NoAccess> {
         check(from, size_of::<[u64; N]>())?;
-        match self.ram.machine.copy_in_words(from) {
-            Ok(words) => Ok(words),
-            Err(fault) => Self::copy_in_again(self.ram, self.vcpu, fault, from),
-        }
+        let words = match self.ram.machine.copy_in_words(from) {
+            Ok(words) => words,
+            Err(fault) => Self::copy_in_again(self.ram, self.vcpu, fault, from)?,
+        };
+        Ok(words)
     }
 
     /// Writes a few words.
