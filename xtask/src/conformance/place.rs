@@ -206,6 +206,9 @@ pub(crate) fn beside_dom0(
     hypervisor: &Path,
     name: &str,
 ) -> Result<Stack> {
+    // One at a time: what they boot is put together in files of fixed names.
+    static BOOTING: Mutex<()> = Mutex::new(());
+    let _alone = BOOTING.lock().unwrap_or_else(PoisonError::into_inner);
     let log = workspace.log(&format!("conformance-paravane-{name}"))?;
     let machine = Machine {
         memory_mib: 1024,
