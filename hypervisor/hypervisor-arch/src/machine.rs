@@ -209,8 +209,9 @@ impl Machine for Hardware {
         context::set_tsc_aux(value);
     }
 
+    #[inline(always)]
     fn cpu_id(&self) -> PhysCpu {
-        percpu::id_of(local().index())
+        local().id()
     }
 
     fn online_cpus(&self) -> CpuSet {

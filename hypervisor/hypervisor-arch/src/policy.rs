@@ -57,7 +57,7 @@ pub(crate) fn run() -> ! {
         }
     };
     let local = percpu::local();
-    let cpu = Cpu::new(percpu::id_of(local.index()));
+    let cpu = Cpu::new(local.id());
     local.set_policy(Box::new(Policy { cpu, hypervisor }));
     frame::begin(Entry::Interrupt(Interrupt::Kick))
 }

@@ -305,10 +305,7 @@ impl<M: Machine> Hypervisor<M> {
     ) {
         if vcpu.is_waiting() {
             self.wake(vcpu, effects, held);
-        } else if let Some(cpu) = vcpu
-            .running_on()
-            .filter(|&cpu| cpu != self.machine.cpu_id())
-        {
+        } else if let Some(cpu) = vcpu.running_elsewhere(self.machine.cpu_id()) {
             // This CPU looks by itself at its exit.
             effects.kick(cpu);
         }

@@ -31,7 +31,7 @@ pub(crate) struct CpuLocal {
     pub(crate) guest_entry: u64,
     /// Top of the stack on which the hypervisor works.
     pub(crate) host_stack: u64,
-    index: usize,
+    id: PhysCpu,
     tss: UnsafeCell<TaskStateSegment>,
     window: L1Window,
     zero_page: u64,
@@ -72,7 +72,12 @@ pub(crate) fn local() -> &'static CpuLocal {
 impl CpuLocal {
     /// Index of this CPU: the boot CPU is 0.
     pub(crate) fn index(&self) -> usize {
-        self.index
+        self.id.index()
+    }
+
+    /// This CPU, as policy names it.
+    pub(crate) fn id(&self) -> PhysCpu {
+        self.id
     }
 
     /// Gives this CPU its part of the policy.
@@ -121,7 +126,7 @@ impl CpuLocal {
             None => 0,
         };
         if self.window.set(CpuArea::GDT + page, value) {
-            let address = CpuArea::page(self.index, CpuArea::GDT + page);
+            let address = CpuArea::page(self.index(), CpuArea::GDT + page);
             x86_64::instructions::tlb::flush(VirtAddr::new(address));
         }
     }
@@ -137,18 +142,12 @@ pub(crate) fn note_kick(index: usize) {
 
 /// Whether a kick to this CPU is on its way.
 pub(crate) fn was_kicked() -> bool {
-    KICKED[local().index].load(Ordering::Acquire)
+    KICKED[local().index()].load(Ordering::Acquire)
 }
 
 /// Notes that a kick has reached this CPU.
 pub(crate) fn take_kick() {
-    KICKED[local().index].store(false, Ordering::Release);
-}
-
-/// The CPU with this index, as policy names it.
-pub(crate) fn id_of(index: usize) -> PhysCpu {
-    let number = u8::try_from(index).ok().and_then(PhysCpu::new);
-    number.expect("there are fewer CPUs than policy can name")
+    KICKED[local().index()].store(false, Ordering::Release);
 }
 
 /// Maps and fills the area of the CPU with this index. `entries` is where its stub page goes on.
@@ -159,6 +158,8 @@ pub(crate) fn map_area(
     [syscall_entry, guest_entry]: [u64; 2],
 ) {
     assert!(index < MAX_CPUS, "no more CPUs than areas");
+    let id = u8::try_from(index).ok().and_then(PhysCpu::new);
+    let id = id.expect("there are fewer CPUs than policy can name");
     let stub = PhysRange::with_length(msr::stub_frame(), PAGE);
     let at = |page| CpuArea::page(index, page);
     tables.map(free, at(CpuArea::STUB), stub, Rights::Execute);
@@ -197,7 +198,7 @@ pub(crate) fn map_area(
         syscall_entry,
         guest_entry,
         host_stack: stack_top(index),
-        index,
+        id,
         tss: UnsafeCell::new(tss),
         window,
         zero_page,

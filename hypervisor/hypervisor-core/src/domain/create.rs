@@ -19,7 +19,7 @@ use crate::ids::{Frames, Mfn, Place, VcpuId};
 use crate::machine::Machine;
 use crate::paging::Teardown;
 use crate::sched::Share;
-use crate::sync::{AtomicU64, Held, Once, Ordering, Ranked};
+use crate::sync::{AtomicU32, AtomicU64, Held, Once, Ordering, Ranked};
 use crate::time::{clock, wallclock};
 use crate::vcpu::VcpuState;
 use crate::vcpu::shared::{InfoPlace, Vcpu};
@@ -147,6 +147,7 @@ fn assemble<M: Machine>(
         memory,
         events,
         grants,
+        pollers: AtomicU32::new(0),
         teardown: Ranked::new(Teardown::new()),
         life: Ranked::new(LifeRecord::new()),
         console: Ranked::new(ConsoleLine::new()),

@@ -11,7 +11,7 @@ use crate::grant::GrantTable;
 use crate::ids::{Mfn, Nanos, VcpuId};
 use crate::paging::Teardown;
 use crate::sched::GroupId;
-use crate::sync::{AtomicU64, Once, Ordering, Ranked, rank};
+use crate::sync::{AtomicU32, AtomicU64, Once, Ordering, Ranked, rank};
 use crate::vcpu::shared::Vcpu;
 
 /// Habits that a domain can switch on (`vm_assist`). The number is the bit.
@@ -38,6 +38,8 @@ pub struct Domain {
     pub(super) latches: AtomicU64,
     /// Memory: account, page-table lock, M2P view.
     pub memory: DomainMemory,
+    /// How many vCPUs poll, or have polled when they waited last.
+    pub(super) pollers: AtomicU32,
     /// Event channels.
     pub events: EventTable,
     /// Grants.
@@ -91,6 +93,26 @@ impl Domain {
     #[must_use]
     pub fn vcpus(&self) -> &[Vcpu] {
         &self.vcpus
+    }
+
+    /// One of its vCPUs begins to wait, polling or not. By that vCPU itself.
+    pub fn count_poller(&self, vcpu: &Vcpu, polls: bool) {
+        if vcpu.count_as_poller(polls) == polls {
+            return;
+        }
+        // SeqCst, as the bits of events: who polls counts before it looks, who sends sets the bit before it asks.
+        if polls {
+            self.pollers.fetch_add(1, Ordering::SeqCst);
+        } else {
+            self.pollers.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether a vCPU may be polling.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_pollers(&self) -> bool {
+        self.pollers.load(Ordering::SeqCst) != 0
     }
 
     /// One vCPU.

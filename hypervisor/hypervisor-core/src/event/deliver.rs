@@ -45,12 +45,12 @@ pub(super) fn raise_at_once<M: Machine, const TOP: u8>(
         // The guest changed to queues, and may have looked for the bit before it was there.
         queue(hv, domain, port, vcpu, effects, held, Fifo::set_pending);
     }
-    if found == Found::Open {
-        tell(hv, domain, port, vcpu, effects, held);
+    match found {
+        Found::Pending => return,
+        Found::Masked => {}
+        Found::Open => tell(hv, domain, port, vcpu, effects, held),
     }
-    if found != Found::Pending {
-        wake_pollers(hv, domain, port, effects, held);
-    }
+    wake_pollers(hv, domain, port, effects, held);
 }
 
 /// Tells the vCPU of a pending, unmasked port.
@@ -120,6 +120,9 @@ fn wake_pollers<M: Machine, const TOP: u8>(
     effects: &mut Effects,
     held: &mut Held<'_, TOP>,
 ) {
+    if !domain.has_pollers() {
+        return;
+    }
     let polls = |vcpu: &&Vcpu| vcpu.polls_for(port.get());
     for vcpu in domain.vcpus().iter().filter(polls) {
         hv.wake(vcpu, effects, held);

@@ -4,12 +4,13 @@
 //! goes the other way: it clears the flag, takes the selector, scans. So either it sees the new bit or it is told again.
 
 use super::port::Port;
-use crate::ids::{Mfn, Place};
-use crate::machine::Machine;
+use crate::ids::Mfn;
+use crate::machine::{Machine, Words};
+use crate::sync::{AtomicU64, Ordering};
 
-/// Offsets in `shared_info` (pv-abi 2.4).
-const PENDING: usize = 0x800;
-const MASK: usize = 0xa00;
+/// Words of `shared_info` (pv-abi 2.4) where the two bitmaps begin.
+const PENDING: usize = 0x800 >> 3;
+const MASK: usize = 0xa00 >> 3;
 
 /// What setting a pending bit found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,10 @@ pub(super) enum Found {
 
 /// Sets a port's pending bit.
 pub(super) fn set_pending<M: Machine>(machine: &M, shared_info: Mfn, port: Port) -> Found {
-    let word = Place::new(shared_info, at(PENDING, port));
-    if machine.fetch_or_u64(word, port.bit()) & port.bit() != 0 {
+    let words = machine.words(shared_info);
+    if word(words, PENDING, port).fetch_or(port.bit(), Ordering::SeqCst) & port.bit() != 0 {
         Found::Pending
-    } else if machine.load_u64(shared_info, at(MASK, port)) & port.bit() != 0 {
+    } else if word(words, MASK, port).load(Ordering::SeqCst) & port.bit() != 0 {
         Found::Masked
     } else {
         Found::Open
@@ -36,20 +37,28 @@ pub(super) fn set_pending<M: Machine>(machine: &M, shared_info: Mfn, port: Port)
 
 /// Clears a port's mask bit. True if it was masked and is pending: the guest has to be told.
 pub(super) fn unmask<M: Machine>(machine: &M, shared_info: Mfn, port: Port) -> bool {
-    let was = machine.fetch_and_u64(shared_info, at(MASK, port), !port.bit());
+    let mask = word(machine.words(shared_info), MASK, port);
+    let was = mask.fetch_and(!port.bit(), Ordering::SeqCst);
     was & port.bit() != 0 && is_pending(machine, shared_info, port)
 }
 
 /// Whether a port is pending.
 pub(super) fn is_pending<M: Machine>(machine: &M, shared_info: Mfn, port: Port) -> bool {
-    machine.load_u64(shared_info, at(PENDING, port)) & port.bit() != 0
+    let pending = word(machine.words(shared_info), PENDING, port);
+    pending.load(Ordering::SeqCst) & port.bit() != 0
 }
 
 /// Clears a port's pending bit: it has been freed. The mask bit stays what the guest made it.
 pub(super) fn clear_pending<M: Machine>(machine: &M, shared_info: Mfn, port: Port) {
-    machine.fetch_and_u64(shared_info, at(PENDING, port), !port.bit());
+    let pending = word(machine.words(shared_info), PENDING, port);
+    pending.fetch_and(!port.bit(), Ordering::SeqCst);
 }
 
-fn at(bitmap: usize, port: Port) -> usize {
-    bitmap.saturating_add(usize::from(port.word()) << 3)
+#[inline(always)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "64 words from either of two constants end before 512"
+)]
+fn word(words: &Words, bitmap: usize, port: Port) -> &AtomicU64 {
+    &words[bitmap | usize::from(port.word() & 63)]
 }

@@ -102,6 +102,9 @@ fn look<M: Machine>(
 /// Marks the vCPU as waiting. It goes on running until this entry ends.
 fn wait<M: Machine>(caller: &mut Caller<'_, M>, polling: Polling) {
     let now = caller.now();
+    caller
+        .domain
+        .count_poller(caller.vcpu, polling != Polling::No);
     caller.vcpu.set_polling(polling);
     if let Some(entity) = caller.vcpu.entity() {
         // Under the scheduler's lock, so that a wake finds both marks or none.

@@ -81,6 +81,8 @@ pub struct Vcpu {
     /// Set by itself before it blocks, cleared by whoever wakes it.
     waiting: AtomicBool,
     polling: AtomicU32,
+    /// Its domain counts it as one that polls.
+    counted: AtomicBool,
     nmi: AtomicBool,
     initialised: AtomicBool,
     /// One CPU is giving it a context.
@@ -117,6 +119,7 @@ impl Vcpu {
             ran_on: AtomicU8::new(NOWHERE),
             waiting: AtomicBool::new(false),
             polling: AtomicU32::new(0),
+            counted: AtomicBool::new(false),
             nmi: AtomicBool::new(false),
             initialised: AtomicBool::new(false),
             starting: AtomicBool::new(false),
@@ -153,6 +156,16 @@ impl Vcpu {
     pub fn running_on(&self) -> Option<PhysCpu> {
         // SeqCst: pairs with `set_running`; see `Hypervisor::notify`.
         PhysCpu::new(self.running_on.load(Ordering::SeqCst))
+    }
+
+    /// Where it runs, if that is another CPU than `here`.
+    #[inline(always)]
+    #[must_use]
+    pub fn running_elsewhere(&self, here: PhysCpu) -> Option<PhysCpu> {
+        match self.running_on.load(Ordering::SeqCst) {
+            number if number == here.get() => None,
+            number => PhysCpu::new(number),
+        }
     }
 
     /// Where it runs or ran last.
@@ -207,6 +220,11 @@ impl Vcpu {
             Polling::Port(port) => port,
         };
         self.polling.store(word, Ordering::SeqCst);
+    }
+
+    /// Notes whether its domain counts it as one that polls; says whether it did.
+    pub(crate) fn count_as_poller(&self, polls: bool) -> bool {
+        self.counted.swap(polls, Ordering::Relaxed)
     }
 
     /// Latches an NMI.
