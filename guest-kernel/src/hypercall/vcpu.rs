@@ -1,9 +1,11 @@
 //! `vcpu_op`: starting and stopping vCPUs, and their timers.
 
 use hypercall_abi::number::VCPU_OP;
+use hypercall_abi::time::VcpuRunstateInfo;
 use hypercall_abi::vcpu::{
-    SetSingleshotTimer, VCPUOP_DOWN, VCPUOP_INITIALISE, VCPUOP_IS_UP, VCPUOP_SET_SINGLESHOT_TIMER,
-    VCPUOP_STOP_PERIODIC_TIMER, VCPUOP_STOP_SINGLESHOT_TIMER, VCPUOP_UP, VcpuGuestContext,
+    SetSingleshotTimer, VCPUOP_DOWN, VCPUOP_GET_RUNSTATE_INFO, VCPUOP_INITIALISE, VCPUOP_IS_UP,
+    VCPUOP_SET_SINGLESHOT_TIMER, VCPUOP_STOP_PERIODIC_TIMER, VCPUOP_STOP_SINGLESHOT_TIMER,
+    VCPUOP_UP, VcpuGuestContext,
 };
 
 use super::{Errno, RegisterWord, hypercall};
@@ -48,6 +50,18 @@ pub(crate) unsafe fn initialise(vcpu: u32, context: &VcpuGuestContext) -> Result
 pub fn up(vcpu: u32) -> Result<(), Errno> {
     // SAFETY: what runs was answered for by `initialise`.
     unsafe { vcpu_op(VCPUOP_UP, vcpu, 0) }.map(|_| ())
+}
+
+/// How long a vCPU has been in each state since it was made.
+///
+/// # Errors
+/// `ENOENT` for a vCPU that does not exist.
+pub fn runstate(vcpu: u32) -> Result<VcpuRunstateInfo, Errno> {
+    let mut info = VcpuRunstateInfo::default();
+    let address = core::ptr::from_mut(&mut info).addr().to_register_word();
+    // SAFETY: the structure of that command is written, which nobody else holds.
+    unsafe { vcpu_op(VCPUOP_GET_RUNSTATE_INFO, vcpu, address) }?;
+    Ok(info)
 }
 
 /// Stops a vCPU; for the caller itself the call returns when it is up again.

@@ -42,7 +42,12 @@ impl Record {
 
     /// System time at a TSC value.
     fn at(self, tsc: u64) -> u64 {
-        let ticks = tsc.wrapping_sub(self.tsc_timestamp);
+        self.system_time
+            .wrapping_add(self.nanoseconds(tsc.wrapping_sub(self.tsc_timestamp)))
+    }
+
+    /// How long so many ticks of the TSC last.
+    fn nanoseconds(self, ticks: u64) -> u64 {
         let distance = u32::from(self.shift.unsigned_abs());
         let scaled = if self.shift < 0 {
             ticks >> distance
@@ -50,8 +55,7 @@ impl Record {
             ticks << distance
         };
         let product = u128::from(scaled) * u128::from(self.multiplier);
-        self.system_time
-            .wrapping_add(u64::try_from(product >> 32).unwrap_or(u64::MAX))
+        u64::try_from(product >> 32).unwrap_or(u64::MAX)
     }
 }
 
@@ -65,6 +69,13 @@ pub fn now() -> u64 {
     } else {
         LATEST.fetch_max(now, Ordering::Relaxed).max(now)
     }
+}
+
+/// Nanoseconds since the TSC showed `tsc` on this vCPU.
+#[must_use]
+pub fn since(tsc: u64) -> u64 {
+    let record = Record::read(&shared::vcpu_info().time);
+    record.nanoseconds(time_stamp().wrapping_sub(tsc))
 }
 
 /// Nanoseconds since 1970, UTC.

@@ -6,7 +6,7 @@
 mod clock;
 mod sleep;
 
-pub use clock::{now, wall_clock};
+pub use clock::{now, since, wall_clock};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub(crate) use sleep::{init_here, interrupt_within};
 

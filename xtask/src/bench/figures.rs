@@ -29,6 +29,8 @@ const BYTES: &str = "bytes";
 
 /// From reset to the first domain's first instruction.
 pub(crate) const START: &str = "hypervisor start to first domain's first instruction";
+/// From a domain's making to what it does first.
+pub(crate) const FIRST_CALL: &str = "create of a domain's vCPU to the domain's first hypercall";
 /// Memory of the hypervisor for a domain, beside the domain's own.
 pub(crate) const KEPT_EACH: &str = "memory kept by the hypervisor for a domain of 32 MiB";
 /// Memory of the hypervisor itself.

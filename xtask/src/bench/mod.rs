@@ -84,7 +84,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     if options.json {
         println!("{}", report.json());
     }
-    if !notes::are_about(&report) {
+    if options.tools && !notes::are_about(&report) {
         bail!("a note of xtask/src/bench/notes.rs is about a row that is not there");
     }
     Ok(ExitCode::SUCCESS)

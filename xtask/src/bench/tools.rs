@@ -4,14 +4,15 @@
 //! One CPU whose time counts instructions. Here dom0 tells how long a change took by its clock, from the request's arrival
 //! to the reply; a listing tells no time, so the CPU's busy time before and behind it is compared, less what asking for that
 //! costs. On Xen the first domain's clock is read before and behind the command. Xen's tools return before a change is
-//! reached: there the state is looked at until it is, and the cost of looking is taken off again.
+//! reached: there the state is looked at until it is, and the cost of looking is taken off again. How long it takes from a
+//! domain's first vCPU to its first instructions, a guest reads from the runstates that the hypervisor counts for it.
 
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bench::figures::{Figures, INSTRUCTIONS};
+use crate::bench::figures::{FIRST_CALL, Figures, INSTRUCTIONS};
 use crate::build::bare::Images;
 use crate::peer::xen_linux::XenLinux;
 use crate::peer::xen_linux::guest::Guest;
@@ -28,6 +29,10 @@ const CROWDS: [u32; 3] = [1, 8, MOST];
 const MOST: u32 = 64;
 /// The kernel of all of them: it follows what it is told, and sleeps otherwise.
 const KERNEL: &str = "demo";
+/// The kernel that tells how long it took until it began.
+const NEWBORN: &str = "hello";
+/// What it says behind the number.
+const BORN: &str = " ns after its vCPU was made";
 /// Memory of each, and what the measured one goes down to, in MiB.
 const MEMORY_MIB: u64 = 32;
 const LESS_MIB: u64 = 24;
@@ -85,6 +90,7 @@ pub(crate) fn paravane(workspace: &Workspace, images: &Images) -> Result<Figures
         );
         client.json(&["destroy", "probe"])?;
     }
+    figures.add(FIRST_CALL, INSTRUCTIONS, newborn(&client, images)?);
     client.json(&["poweroff"])?;
     if stack.machine().wait(Duration::from_secs(60))? == End::No {
         bail!("the machine does not power off");
@@ -104,6 +110,37 @@ fn create(client: &Client, name: &str) -> Result<f64> {
         "2",
     ];
     elapsed(client, &words)
+}
+
+/// What a domain says of its own beginning.
+fn newborn(client: &Client, images: &Images) -> Result<f64> {
+    let (kernel, memory) = (images.kernel(NEWBORN), format!("{MEMORY_MIB}MiB"));
+    let words = [
+        "create",
+        "--name",
+        NEWBORN,
+        "--kernel",
+        &kernel.to_string_lossy(),
+        "--memory",
+        &memory,
+        "--on-poweroff",
+        "preserve",
+    ];
+    client.json(&words)?;
+    client.json(&["wait", NEWBORN, "--for", "shutdown"])?;
+    let said = client.say(&["console", NEWBORN, "--log"]);
+    let lines: Vec<String> = said.out.lines().map(str::to_owned).collect();
+    client.json(&["destroy", NEWBORN])?;
+    began(&lines)
+}
+
+/// The number in the line that tells it.
+fn began(lines: &[String]) -> Result<f64> {
+    let number = lines.iter().find_map(|line| {
+        let (said, _) = line.split_once(BORN)?;
+        said.rsplit(' ').next()?.parse().ok()
+    });
+    number.with_context(|| format!("{NEWBORN} did not say when it began:\n{}", lines.join("\n")))
 }
 
 fn elapsed(client: &Client, words: &[&str]) -> Result<f64> {
@@ -175,6 +212,11 @@ pub(crate) fn xen(workspace: &Workspace, images: &Images) -> Result<Figures> {
     };
     let mut guests: Vec<Guest> = (0..MOST - 1).map(|n| guest(format!("idle{n}"))).collect();
     guests.push(guest("probe".to_owned()));
+    guests.push(Guest {
+        memory_mib: MEMORY_MIB,
+        max_memory_mib: MEMORY_MIB,
+        ..Guest::new(NEWBORN, images.kernel(NEWBORN))
+    });
     let mut script = FUNCTIONS.to_owned();
     let mut present = 0;
     for crowd in CROWDS {
@@ -201,6 +243,7 @@ pub(crate) fn xen(workspace: &Workspace, images: &Images) -> Result<Figures> {
         script += &row("vcpus until reached");
         script += "xl destroy probe\n";
     }
+    script += &format!("create {NEWBORN} || exit 4\nawait {NEWBORN} 'Test result: ' 60\n");
     let session = Session {
         memory_mib: 3584,
         cpus: 1,
@@ -216,5 +259,7 @@ pub(crate) fn xen(workspace: &Workspace, images: &Images) -> Result<Figures> {
             outcome.script().join("\n")
         );
     }
-    Figures::read(outcome.script())
+    let mut figures = Figures::read(outcome.script())?;
+    figures.add(FIRST_CALL, INSTRUCTIONS, began(outcome.console(NEWBORN))?);
+    Ok(figures)
 }

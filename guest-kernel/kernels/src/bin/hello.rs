@@ -7,8 +7,8 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 
-use guest_kernel::start::Boot;
-use guest_kernel::{heap, hypercall, println};
+use guest_kernel::start::{Boot, born};
+use guest_kernel::{heap, hypercall, println, timer};
 use guest_kernels::{check, finish};
 
 guest_kernel::entry!(main);
@@ -19,6 +19,13 @@ fn main(boot: &'static Boot) {
         boot.pages(),
         boot.command_line()
     );
+    if let Ok(states) = hypercall::vcpu::runstate(0) {
+        let lived = states.time.iter().sum::<u64>();
+        println!(
+            "hello: began {} ns after its vCPU was made",
+            lived.saturating_sub(timer::since(born()))
+        );
+    }
     let version = hypercall::version::version().unwrap_or(0);
     check!(
         version >> 16 == 4,
