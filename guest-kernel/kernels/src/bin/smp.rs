@@ -15,7 +15,7 @@ use guest_kernel::smp::{self, State, VcpuId};
 use guest_kernel::start::Boot;
 use guest_kernel::sync::Lock;
 use guest_kernel::task::{self, Signal, block_on};
-use guest_kernel::timer::{MILLISECOND, now, sleep};
+use guest_kernel::timer::{MILLISECOND, SECOND, now, sleep};
 use guest_kernels::{check, finish, skip};
 
 guest_kernel::entry!(main);
@@ -160,7 +160,11 @@ async fn down_and_up(id: VcpuId) {
             check!(false, "vCPU {} comes up again", id.number());
             return;
         }
-        sleep(20 * MILLISECOND).await;
+        // As long as a busy host may take.
+        let deadline = now() + 5 * SECOND;
+        while ticks.load(Ordering::SeqCst) == before && now() < deadline {
+            sleep(MILLISECOND).await;
+        }
         went_on &= ticks.load(Ordering::SeqCst) > before;
     }
     check!(stopped, "a vCPU that is down does nothing, ten times");
