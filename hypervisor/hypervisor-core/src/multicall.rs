@@ -82,20 +82,16 @@ fn one<M: Machine>(
     let [a, b, c, d, e, unused] = entry.args;
     let mut arguments = [a, b, c, d, e];
     let outcome = call(caller, entry.op, &mut arguments);
-    let result = if let Outcome::Done(value) = outcome {
-        value
-    } else {
-        match outcome {
-            Outcome::Done(value) => value,
-            Outcome::Refused(error) => error.to_register(),
-            Outcome::Again => {
-                let [a, b, c, d, e] = arguments;
-                let args: GuestPtr<[u64; 6]> = field(at, offset_of!(MulticallEntry, args))?;
-                caller.copy_out(args, &[a, b, c, d, e, unused])?;
-                return Ok(Step::Again);
-            }
-            Outcome::Crash(_) => return Ok(Step::Crash(outcome)),
+    let result = match outcome {
+        Outcome::Done(value) => value,
+        Outcome::Refused(error) => error.to_register(),
+        Outcome::Again => {
+            let [a, b, c, d, e] = arguments;
+            let args: GuestPtr<[u64; 6]> = field(at, offset_of!(MulticallEntry, args))?;
+            caller.copy_out(args, &[a, b, c, d, e, unused])?;
+            return Ok(Step::Again);
         }
+        Outcome::Crash(_) => return Ok(Step::Crash(outcome)),
     };
     let to: GuestPtr<u64> = field(at, offset_of!(MulticallEntry, result))?;
     caller.copy_out_words(to.address(), [result])?;

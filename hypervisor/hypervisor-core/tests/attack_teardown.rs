@@ -12,17 +12,21 @@ const POOL: [FrameRange; 1] = [FrameRange {
     end: 0x140,
 }];
 
-#[test]
-fn a_frame_that_comes_back_behind_the_walk_is_found_by_the_next_one() {
-    let machine = FakeMachine::new(&POOL, 1);
+fn table(machine: &FakeMachine, pool: &[FrameRange]) -> FrameTable {
     let layout = Layout {
-        pool: &POOL,
+        pool,
         withheld: &[],
         address_bits: 40,
         no_execute: true,
         max_domains: 2,
     };
-    let frames = FrameTable::new(&machine, &layout).expect("a layout");
+    FrameTable::new(machine, &layout).expect("a layout")
+}
+
+#[test]
+fn a_frame_that_comes_back_behind_the_walk_is_found_by_the_next_one() {
+    let machine = FakeMachine::new(&POOL, 1);
+    let frames = table(&machine, &POOL);
     let ram = Ram {
         machine: &machine,
         frames: &frames,
@@ -53,14 +57,7 @@ fn the_end_of_a_small_domain_does_not_walk_a_large_machine() {
         end: 0x8000,
     }];
     let machine = FakeMachine::new(&LARGE, 1);
-    let layout = Layout {
-        pool: &LARGE,
-        withheld: &[],
-        address_bits: 40,
-        no_execute: true,
-        max_domains: 2,
-    };
-    let frames = FrameTable::new(&machine, &layout).expect("a layout");
+    let frames = table(&machine, &LARGE);
     let ram = Ram {
         machine: &machine,
         frames: &frames,

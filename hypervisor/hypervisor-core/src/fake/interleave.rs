@@ -28,6 +28,7 @@ use crate::ids::{CpuSet, Frames, Level, Mfn, Nanos, PhysCpu, VcpuId};
 use crate::sched::{Halt, Share};
 use crate::sync::Held;
 use crate::vcpu::VcpuState;
+use crate::vcpu::shared::Vcpu;
 
 /// How often each of two ways of choosing runs a test.
 const RUNS: usize = 40;
@@ -239,45 +240,48 @@ fn block(hv: &Hypervisor<FakeMachine>, domain: &Arc<Domain>) {
     let _done = dispatch::call(&mut caller, number::SCHED_OP.into(), &mut arguments);
 }
 
+/// Something done with a vCPU.
+type Deed = fn(&Hypervisor<FakeMachine>, &Vcpu);
+
+/// Blocks a vCPU while another CPU does `tell`; then `judge` looks at what became of it.
+fn block_beside(tell: Deed, judge: Deed) {
+    let (hv, domain) = running();
+    let teller = {
+        let (hv, domain) = (Arc::clone(&hv), Arc::clone(&domain));
+        thread::spawn(move || tell(&hv, domain.vcpu(VcpuId::FIRST).unwrap()))
+    };
+    block(&hv, &domain);
+    teller.join().unwrap();
+    judge(&hv, domain.vcpu(VcpuId::FIRST).unwrap());
+}
+
 #[test]
 fn a_vcpu_that_blocks_while_it_is_told_of_an_event_does_not_sleep() {
     explore(|| {
-        let (hv, domain) = running();
-        let tell = {
-            let (hv, domain) = (Arc::clone(&hv), Arc::clone(&domain));
-            thread::spawn(move || {
-                let vcpu = domain.vcpu(VcpuId::FIRST).unwrap();
-                if vcpu.post(hv.machine(), 3) {
-                    hv.notify(vcpu, &mut Effects::new(), &mut Held::enter());
-                }
-            })
+        let tell: Deed = |hv, vcpu| {
+            if vcpu.post(hv.machine(), 3) {
+                hv.notify(vcpu, &mut Effects::new(), &mut Held::enter());
+            }
         };
-        block(&hv, &domain);
-        tell.join().unwrap();
-        let vcpu = domain.vcpu(VcpuId::FIRST).unwrap();
-        assert!(vcpu.upcall_due(hv.machine()));
-        assert!(!vcpu.is_waiting(), "it sleeps over an event");
-        let mut held = Held::enter();
-        let (scheduler, _) = hv.scheduler.lock(&mut held);
-        assert!(!scheduler.is_blocked(vcpu.entity().unwrap()));
+        block_beside(tell, |hv, vcpu| {
+            assert!(vcpu.upcall_due(hv.machine()));
+            assert!(!vcpu.is_waiting(), "it sleeps over an event");
+            let mut held = Held::enter();
+            let (scheduler, _) = hv.scheduler.lock(&mut held);
+            assert!(!scheduler.is_blocked(vcpu.entity().unwrap()));
+        });
     });
 }
 
 #[test]
 fn a_vcpu_that_blocks_while_it_gets_an_nmi_does_not_sleep() {
     explore(|| {
-        let (hv, domain) = running();
-        let tell = {
-            let (hv, domain) = (Arc::clone(&hv), Arc::clone(&domain));
-            thread::spawn(move || {
-                let vcpu = domain.vcpu(VcpuId::FIRST).unwrap();
-                vcpu.raise_nmi();
-                hv.notify(vcpu, &mut Effects::new(), &mut Held::enter());
-            })
+        let tell: Deed = |hv, vcpu| {
+            vcpu.raise_nmi();
+            hv.notify(vcpu, &mut Effects::new(), &mut Held::enter());
         };
-        block(&hv, &domain);
-        tell.join().unwrap();
-        let vcpu = domain.vcpu(VcpuId::FIRST).unwrap();
-        assert!(!vcpu.is_waiting(), "it sleeps over an NMI");
+        block_beside(tell, |_, vcpu| {
+            assert!(!vcpu.is_waiting(), "it sleeps over an NMI");
+        });
     });
 }

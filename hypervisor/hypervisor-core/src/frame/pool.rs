@@ -259,7 +259,8 @@ impl<'a, M: Machine> Ram<'a, M> {
     /// calls it until then.
     pub fn clean_step(self) -> bool {
         let mut lists = self.frames.lists.lock_leaf();
-        if lists.clean >= CLEAN_AHEAD {
+        // Where all that is free is clean, no list need be searched for more.
+        if lists.clean >= CLEAN_AHEAD.min(lists.free) {
             return false;
         }
         let Some((first, order)) = self.frames.find_dirty(&lists) else {
