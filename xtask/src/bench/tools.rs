@@ -182,11 +182,10 @@ fn list(client: &Client) -> Result<f64> {
 
 /// Functions of the script on Xen: times are read in microseconds, which are thousands of instructions.
 const FUNCTIONS: &str = r#"
-set -- ; list_cost=0
 row() { echo "row $(($1 * 1000)) 1 1/1 $2"; }
 free() { xl info | awk '$1 == "free_memory" { print $3 * 1024 }'; }
 column() { xl list "$1" | awk -v column="$2" 'NR == 2 { print $column }'; }
-timed() { local from=${EPOCHREALTIME/./}; shift; "$@" >/dev/null; spent=$((${EPOCHREALTIME/./} - from)); }
+timed() { local from=${EPOCHREALTIME/./}; "$@" >/dev/null; spent=$((${EPOCHREALTIME/./} - from)); }
 # until GUEST COLUMN VALUE COMMAND...: carries it out and looks until the column has the value.
 until_reached() {
     local guest=$1 column=$2 value=$3 looks=1 from; shift 3
@@ -232,9 +231,9 @@ pub(crate) fn xen(workspace: &Workspace, images: &Images) -> Result<Figures> {
                 &format!("echo each $(((before - $(free)) / {newcomers} - {MEMORY_MIB} * 1024))\n");
         }
         let row = |operation: &str| format!("row $spent '{}'\n", name(operation, crowd));
-        script += "timed - create probe || exit 1\n";
+        script += "timed create probe || exit 1\n";
         script += &row("create");
-        script += "await probe 'demo>' 60\ntimed - xl list\n";
+        script += "await probe 'demo>' 60\ntimed xl list\n";
         script += &row("list");
         script +=
             &format!("until_reached probe 3 {LESS_MIB} xl mem-set probe {LESS_MIB}m || exit 2\n");

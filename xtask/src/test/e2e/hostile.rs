@@ -53,7 +53,7 @@ pub(crate) fn nonsense(bench: &Bench<'_, '_>) -> Result<()> {
             // It has a grant table as large as any, and others have not lost more by it than by the bystander.
             let left = available(bench)?;
             ensure!(
-                beside_one - left == at_first - beside_one,
+                beside_one.checked_sub(left) == at_first.checked_sub(beside_one),
                 "seed {seed}: {at_first} bytes were available at first, {beside_one} beside one, {left} beside the hostile one"
             );
             let seen = client.console("bystander", |console| console.memory())?;
