@@ -4,7 +4,7 @@ use super::{
     host::HostError,
     size::{Size, whole_mib},
 };
-use crate::resources::{Refusal, bytes_of};
+use crate::resources::{MAX_VCPUS, Refusal, bytes_of};
 use alloc::{format, string::String};
 use dom0_protocol::{DomainSelector, ErrorCode, ErrorReply, domain::DomainState, progress::Unit};
 use hypercall_abi::Errno;
@@ -114,7 +114,11 @@ pub(super) fn refusal(refusal: &Refusal) -> ErrorReply {
             ErrorCode::OverMaximum,
             format!("{wanted} vCPUs are more than the maximum of {maximum}"),
         )
-        .hint("the maximum is set when a domain is created, by --max-vcpus")
+        .hint(if maximum == MAX_VCPUS {
+            "no domain can have more"
+        } else {
+            "the maximum is set when a domain is created, by --max-vcpus"
+        })
         .amounts(Unit::Vcpus, u64::from(wanted), u64::from(maximum)),
         Refusal::NoCpu { affinity, cpus } => {
             let text = format!(
