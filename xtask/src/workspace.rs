@@ -1,6 +1,7 @@
 //! Where things are: the tree, and the places under `target/` that this program writes to.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -54,6 +55,28 @@ impl Workspace {
     /// A log file's path under `target/logs`, whose directory is there.
     pub(crate) fn log(&self, name: &str) -> Result<PathBuf> {
         Ok(self.output("logs")?.join(format!("{name}.log")))
+    }
+
+    /// Waits until no other process does this: tests, benchmarks and comparisons write to the same places under `target/`. The
+    /// turn lasts as long as the file that is returned is open, so it ends with the process however that ends.
+    pub(crate) fn turn(&self) -> Result<File> {
+        let path = self.target.join("turn.lock");
+        let cannot = || format!("cannot lock {}", path.display());
+        let file = File::create(&path).with_context(cannot)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                eprintln!(
+                    "waiting for another `cargo xtask` that tests or measures in this tree ({})",
+                    path.display()
+                );
+                file.lock().with_context(cannot)?;
+            }
+            // A file system without locks: whoever runs two at once there must know what they do.
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
+        }
+        Ok(file)
     }
 
     /// Every file of the tree that git knows or would take in: no build outputs, nothing ignored.

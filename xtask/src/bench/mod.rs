@@ -46,6 +46,7 @@ enum Peer {
 
 /// Measures and reports.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let _turn = workspace.turn()?;
     packages::ensure(workspace, &[packages::RUN])?;
     let toolchain = toolchain::ensure(workspace)?;
     let images = bare::build(workspace, toolchain)?;

@@ -53,6 +53,7 @@ enum On {
 
 /// Runs the suite and tells what came out.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let _turn = workspace.turn()?;
     packages::ensure(workspace, &[packages::RUN])?;
     let images = bare::build(workspace, toolchain::ensure(workspace)?)?;
     let kernels = chosen(&images, options.filter.as_deref())?;

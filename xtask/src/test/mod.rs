@@ -216,6 +216,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     {
         bail!("there is no step `{unknown}`: `cargo xtask test --list` names them");
     }
+    let _turn = workspace.turn()?;
     packages::ensure(workspace, &[packages::RUN, packages::ISO, packages::TEST])?;
     for component in toolchain::COMPONENTS {
         component.ensure(workspace)?;

@@ -68,6 +68,7 @@ pub(crate) struct Options {
 
 /// Boots both, prints figures and differences; fails when Xen is faster or a difference is not explained.
 pub(crate) fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let _turn = workspace.turn()?;
     packages::ensure(workspace, &[packages::RUN])?;
     let kernel = kernel::ensure(workspace, Flavour::Usual)?;
     // Xen's tools unpack a packed one before the guest sees it.

@@ -40,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs it for as long as was asked for.
 pub(crate) fn run(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let _turn = workspace.turn()?;
     packages::ensure(workspace, &[packages::RUN])?;
     let kernel = kernel::ensure(workspace, Flavour::Usual)?;
     let mut disk = Initramfs::with_busybox(workspace)?;
