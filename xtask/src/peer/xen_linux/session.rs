@@ -58,7 +58,7 @@ pub(crate) struct Session {
     /// Deterministic time: the clock counts instructions.
     pub(crate) icount: bool,
     /// More options for Xen.
-    pub(crate) xen_options: String,
+    pub(crate) xen_options: &'static str,
     /// How long all of it may take.
     pub(crate) limit: Duration,
 }
@@ -84,7 +84,7 @@ impl Session {
             cpus: 2,
             cpu: "qemu64,+rdrand".to_owned(),
             icount: false,
-            xen_options: String::new(),
+            xen_options: "",
             limit: Duration::from_secs(300),
         }
     }
@@ -106,7 +106,10 @@ impl Session {
                 )
             })
             .collect();
-        Self::new(name, guests, script)
+        Self {
+            xen_options: xen::NONE_FORGOTTEN,
+            ..Self::new(name, guests, script)
+        }
     }
 
     /// Boots the machine, runs the script, and waits for its end.
