@@ -28,8 +28,8 @@ const ORDERS: usize = 16;
 const ZONES: usize = 30;
 /// Frames of a block from boot that are scrubbed in one step.
 const SCRUB: u64 = 64;
-/// Frames of one that are scrubbed in one step of an idle CPU, which holds the pool's lock for it.
-const CLEAN: u64 = 8;
+/// log2 of the frames of one that an idle CPU scrubs in one step.
+const CLEAN: u8 = 4;
 /// An idle CPU scrubs until so many free frames are clean: 128 MiB, so that a large machine does not stay busy after boot.
 const CLEAN_AHEAD: u64 = 1 << 15;
 /// How many blocks of one size are looked at for one to be scrubbed.
@@ -255,23 +255,19 @@ impl<'a, M: Machine> Ram<'a, M> {
         })
     }
 
-    /// Scrubs a few frames of a block from boot where it lies. False if there is none, or enough is clean; the idle loop
-    /// calls it until then.
+    /// Scrubs a few frames from boot. False if there is none, or enough is clean; the idle loop calls it until then.
+    ///
+    /// They are out of the lists meanwhile, and the lists unlocked: who wants a frame is never behind a CPU that has nothing to
+    /// do, which would lock them again before the other one sees them open.
     pub fn clean_step(self) -> bool {
-        let mut lists = self.frames.lists.lock_leaf();
-        // Where all that is free is clean, no list need be searched for more.
-        if lists.clean >= CLEAN_AHEAD.min(lists.free) {
-            return false;
-        }
-        let Some((first, order)) = self.frames.find_dirty(&lists) else {
+        let Some(part) = self.frames.take_dirty_part() else {
             return false;
         };
-        let clean = self.frames.unlink(&mut lists, first, order);
-        let done = clean.saturating_add(CLEAN).min(1 << order);
-        for frame in clean..done {
+        let (first, order, clean) = part;
+        for frame in clean..1 << order {
             self.machine.scrub(Mfn::new(first.saturating_add(frame)));
         }
-        self.frames.link(&mut lists, first, order, done);
+        self.frames.give_back_part(part);
         true
     }
 
@@ -376,20 +372,64 @@ impl FrameTable {
         below: u64,
     ) -> Option<(u64, u64)> {
         let (first, found) = lists.find(order, below)?;
-        let clean = self.unlink(lists, first, found);
-        for rest in order..found {
-            let size = 1 << rest;
-            let clean = clean.saturating_sub(size).min(size);
-            self.link(lists, first.saturating_add(size), rest, clean);
+        let (first, _, clean) = self.take_part(lists, first, found, order, |_| 0);
+        Some((first, clean))
+    }
+
+    /// Takes frames to be scrubbed, which are counted as such: the first, the order, and how many of the first are clean. None if
+    /// there are none, or enough are clean.
+    pub(super) fn take_dirty_part(&self) -> Option<(u64, u8, u64)> {
+        let mut lists = self.lists.lock_leaf();
+        // Where all that is free is clean, no list need be searched for more.
+        if lists.clean >= CLEAN_AHEAD.min(lists.free) {
+            return None;
+        }
+        let (first, order) = self.find_dirty(&lists)?;
+        let part = self.take_part(&mut lists, first, order, CLEAN, |clean| clean);
+        self.to_scrub.fetch_add(1 << part.1, Ordering::AcqRel);
+        Some(part)
+    }
+
+    /// Puts what was taken so back, scrubbed.
+    pub(super) fn give_back_part(&self, (first, order, _): (u64, u8, u64)) {
+        let mut lists = self.lists.lock_leaf();
+        self.insert_block(&mut lists, first, order, 1 << order);
+        self.to_scrub.fetch_sub(1 << order, Ordering::AcqRel);
+    }
+
+    /// Takes a block out of the lists, and puts all back but a part of at most 2^`most` frames: that with the frame which `wanted`
+    /// chooses by how many of the first are scrubbed. The part, and how many of its first frames are.
+    fn take_part(
+        &self,
+        lists: &mut Guard<'_, FreeLists>,
+        mut first: u64,
+        mut order: u8,
+        most: u8,
+        wanted: impl FnOnce(u64) -> u64,
+    ) -> (u64, u8, u64) {
+        let mut clean = self.unlink(lists, first, order);
+        let wanted = first.saturating_add(wanted(clean));
+        while order > most {
+            order = order.saturating_sub(1);
+            let half = 1 << order;
+            let upper = first.saturating_add(half);
+            let (low, high) = (clean.min(half), clean.saturating_sub(half));
+            if wanted < upper {
+                self.link(lists, upper, order, high);
+                clean = low;
+            } else {
+                self.link(lists, first, order, low);
+                (first, clean) = (upper, high);
+            }
         }
         lists.free = lists.free.saturating_sub(1 << order);
-        Some((first, clean.min(1 << order)))
+        (first, order, clean)
     }
 
     /// A block that is not scrubbed, in the order in which blocks are taken by those who do not care where.
     fn find_dirty(&self, lists: &FreeLists) -> Option<(u64, u8)> {
         let is_dirty = |first: &u64| self.find(*first).is_some_and(|f| f.links.is_dirty());
-        let zones = lists.zones.iter().rev();
+        let zones = lists.zones.iter().rev().filter(|zone| zone.filled != 0);
         let mut heads = zones.flat_map(|zone| zone.heads.iter().zip(0..));
         heads.find_map(|(&head, order)| Some((self.blocks(head).find(is_dirty)?, order)))
     }

@@ -237,6 +237,22 @@ fn an_idle_cpu_scrubs_what_boot_left_and_then_has_nothing_to_do() {
 }
 
 #[test]
+fn frames_that_an_idle_cpu_scrubs_are_missing_nowhere_and_the_others_are_to_be_had() {
+    let world = World::new();
+    let (ram, frames, free) = (world.ram(), &world.frames, world.frames.free());
+    let part = frames.take_dirty_part().unwrap();
+    assert_eq!(
+        (frames.free(), frames.to_scrub().get()),
+        (free, 1 << part.1)
+    );
+    assert!(ram.allocate(0, ANYWHERE).is_ok());
+    // The one block of 2^7 frames is no block meanwhile.
+    assert_eq!(ram.allocate(7, ANYWHERE).err(), Some(AllocError::NotYet));
+    frames.give_back_part(part);
+    assert_eq!((frames.free(), frames.to_scrub().get()), (free, 0));
+}
+
+#[test]
 fn random_allocation_keeps_every_frame_accounted_for() {
     let world = World::new();
     let domain = world.domain(1, FRAMES);
