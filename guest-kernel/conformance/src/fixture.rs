@@ -1,5 +1,7 @@
 //! Frames, pages and ports to try things on.
 
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
 use guest_kernel::heap::Page;
 use guest_kernel::hypercall::time_stamp;
 use guest_kernel::paging::frame_at;
@@ -112,6 +114,16 @@ pub fn read(address: u64) -> u64 {
     let place = core::ptr::with_exposed_provenance::<u64>(usize::try_from(address).unwrap_or(0));
     // SAFETY: checks name memory that is mapped for as long as they run; reading a word of it changes nothing.
     unsafe { place.read_volatile() }
+}
+
+/// Keeps and sets bits of a word of mapped memory at once; what was there.
+pub fn change(address: u64, keep: u64, set: u64) -> u64 {
+    let place =
+        core::ptr::with_exposed_provenance_mut::<u64>(usize::try_from(address).unwrap_or(0));
+    // SAFETY: as in `read`; whoever else uses the word does so atomically too.
+    let word = unsafe { AtomicU64::from_ptr(place) };
+    word.fetch_update(SeqCst, SeqCst, |value| Some(value & keep | set))
+        .unwrap_or_default()
 }
 
 /// This domain's number: a port that waits for its own domain tells it.

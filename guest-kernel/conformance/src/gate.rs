@@ -78,6 +78,23 @@ pub fn call_with_registers(number: impl Into<u64>, arguments: &[u64]) -> Registe
     }
 }
 
+/// The call under test, made by another domain: `make` gets the mark that the call must carry.
+pub fn call_by(number: u32, arguments: &[u64], make: impl FnOnce(u64) -> i64) -> i64 {
+    match sabotage::act() {
+        Act::Answer(instead) => instead,
+        Act::Carry => {
+            let result = make(sabotage::mark());
+            asked::note(number.into(), arguments, result);
+            result
+        }
+    }
+}
+
+/// Makes a call for the domain whose check it belongs to, with the mark that came from there.
+pub fn call_marked(number: u64, arguments: &[u64], mark: u64) -> i64 {
+    signed(issue(number, arguments, mark).rax)
+}
+
 /// A call that prepares a check or cleans up after it.
 pub fn prepare(number: impl Into<u64>, arguments: &[u64]) -> i64 {
     signed(issue(number.into(), arguments, 0).rax)

@@ -17,7 +17,9 @@ mod asked;
 mod gate;
 
 pub use asked::note;
-pub use gate::{Registers, address_of, call, call_with_registers, event, prepare};
+pub use gate::{
+    Registers, address_of, call, call_by, call_marked, call_with_registers, event, prepare,
+};
 pub use report::{Role, check, finish, role, skip, start, unless_first};
 pub use sabotage::seen;
 

@@ -34,6 +34,12 @@ const ABREAST: usize = 2;
 /// How many vCPUs a kernel may have; checks of the second one need it to be there.
 const VCPUS: u32 = 4;
 
+/// The kernel that asks others of its kind, which serve it: they have the numbers before its own.
+const WITH_PEERS: &str = "check-peers";
+
+/// How many they are, the farthest being the first.
+const PEERS: u32 = 2;
+
 /// A hypervisor and a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -186,6 +192,26 @@ fn listen(machine: &Machine, log: &Path) -> Result<Vec<String>> {
     Ok(running.serial().lines())
 }
 
+/// The domains that serve a kernel, which are to be there before it, by the distances of their numbers to its own.
+fn peers(kernel: &str) -> impl Iterator<Item = u32> {
+    (1..=if kernel == WITH_PEERS { PEERS } else { 0 }).rev()
+}
+
+/// What a peer is called.
+fn peer_name(distance: u32) -> String {
+    format!("peer-{distance}")
+}
+
+/// What a peer is told.
+fn peer_words(distance: u32) -> String {
+    format!("serve={distance}")
+}
+
+/// What a kernel says when it wants a peer to be destroyed.
+fn peer_end(distance: u32) -> String {
+    format!("end peer {distance}")
+}
+
 /// Kernels as domains of our dom0, one after the other.
 fn on_paravane(
     workspace: &Workspace,
@@ -217,7 +243,7 @@ pub(crate) fn beside_dom0(
     Stack::boot(workspace, images, machine, Fame::Unknown, &log, Echo::Quiet)
 }
 
-/// A kernel as ordinary domain, with a command line: what it said.
+/// A kernel as ordinary domain, with a command line and its peers: what it said.
 pub(crate) fn one_domain(
     stack: &Stack,
     images: &Images,
@@ -228,20 +254,29 @@ pub(crate) fn one_domain(
     let path = images.kernel(kernel);
     let path = path.to_str().context("the kernel's path is not UTF-8")?;
     let vcpus = VCPUS.to_string();
-    let create = [
-        "create",
-        "--name",
-        kernel,
-        "--kernel",
-        path,
-        "--memory",
-        "64MiB",
-        "--cmdline",
-        cmdline,
-        "--max-vcpus",
-        &vcpus,
-    ];
-    client.json(&create)?;
+    let create = |name: &str, cmdline: &str| {
+        let words = [
+            "create",
+            "--name",
+            name,
+            "--kernel",
+            path,
+            "--memory",
+            "64MiB",
+            "--cmdline",
+            cmdline,
+            "--max-vcpus",
+            &vcpus,
+            "--on-poweroff",
+            "preserve",
+        ];
+        client.json(&words)
+    };
+    let mut served: Vec<u32> = peers(kernel).collect();
+    for &distance in &served {
+        create(&peer_name(distance), &peer_words(distance))?;
+    }
+    create(kernel, cmdline)?;
     let deadline = Instant::now() + LIMIT;
     let lines = loop {
         let said = client.say(&["console", kernel, "--log"]);
@@ -250,33 +285,69 @@ pub(crate) fn one_domain(
             .lines()
             .map(|line| line.trim_end_matches('\r').to_owned())
             .collect();
-        let crashed = client
-            .json(&["show", kernel])
-            .is_ok_and(|shown| shown["state"] == "crashed");
+        let crashed = is(&client, kernel, "crashed");
         if lines.iter().any(|line| line.contains(END)) || crashed || Instant::now() > deadline {
             break lines;
         }
         if said.code != 0 {
             bail!("`{}`: {}", said.command, said.err.trim());
         }
+        served.retain(|&distance| {
+            let asked = lines.iter().any(|line| *line == peer_end(distance));
+            !(asked && end_peer(&client, &peer_name(distance)))
+        });
         thread::sleep(LOOK);
     };
     client.json(&["destroy", kernel])?;
+    for distance in served {
+        client.json(&["destroy", &peer_name(distance)])?;
+    }
     Ok(lines)
+}
+
+/// Whether a domain is in a state.
+fn is(client: &Client, name: &str, state: &str) -> bool {
+    client
+        .json(&["show", name])
+        .is_ok_and(|shown| shown["state"] == state)
+}
+
+/// Destroys a peer that has shut itself down, and says whether it is gone. While others have its pages it stays.
+fn end_peer(client: &Client, name: &str) -> bool {
+    let ended = is(client, name, "shutdown") || is(client, name, "dying");
+    ended && client.say(&["destroy", name]).code == 0
 }
 
 /// Kernels as domains of Xen, one after the other, beside a Linux first domain.
 fn on_xen(workspace: &Workspace, images: &Images, kernels: &[String]) -> Result<Vec<Vec<String>>> {
     let peer = XenLinux::ensure(workspace)?;
-    let guests = kernels
-        .iter()
-        .map(|kernel| Guest {
-            cmdline: "conformance".to_owned(),
-            max_vcpus: VCPUS,
-            ..Guest::new(kernel.clone(), images.kernel(kernel))
-        })
-        .collect();
-    let session = Session::one_after_another("conformance-xen-ordinary", guests, END, LIMIT);
+    let guest = |name: &str, kernel: &str, cmdline: &str| Guest {
+        cmdline: cmdline.to_owned(),
+        max_vcpus: VCPUS,
+        ..Guest::new(name, images.kernel(kernel))
+    };
+    let limit = LIMIT.as_secs();
+    let (mut guests, mut script) = (Vec::new(), String::new());
+    for kernel in kernels {
+        let mut watches = String::new();
+        for distance in peers(kernel) {
+            let name = peer_name(distance);
+            guests.push(guest(&name, kernel, &peer_words(distance)));
+            script += &format!("create {name}\n");
+            let end = peer_end(distance);
+            watches += &format!(
+                "(await {kernel} '{end}' {limit}; patiently 20 is_down {name} && finish {name}) &\n"
+            );
+        }
+        guests.push(guest(kernel, kernel, "conformance"));
+        script += &format!("create {kernel}\n{watches}await {kernel} '{END}' {limit}\nxl list\n");
+        for distance in peers(kernel) {
+            script += &format!("finish {}\n", peer_name(distance));
+        }
+        script += &format!("finish {kernel}; kill $(jobs -p)\n");
+    }
+    script += "true\n";
+    let session = Session::new("conformance-xen-ordinary", guests, script);
     let outcome = session.run(workspace, &peer)?;
     Ok(kernels
         .iter()

@@ -34,6 +34,9 @@ create() { xl create -q -e "/guests/$1.cfg"; }
 # await GUEST WORDS SECONDS: until its console has said the words.
 await() { patiently "$3" grep -q -a -F -- "$2" "$(console "$1")"; }
 
+# is_down GUEST: whether it has shut itself down.
+is_down() { xl list "$1" | grep -q -- '---s'; }
+
 # finish GUEST: ends it.
 finish() { xl destroy "$1"; }
 

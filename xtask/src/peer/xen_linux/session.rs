@@ -1,7 +1,7 @@
 //! One boot of Xen, Linux and guests, with a script in between.
 //!
 //! The script is bash, run in the first domain with Xen's tools in its `PATH` and the functions of `init.sh`: `create GUEST`,
-//! `await GUEST WORDS SECONDS`, `finish GUEST`, `console GUEST`, `patiently SECONDS COMMAND`. Its output, and the consoles of
+//! `await GUEST WORDS SECONDS`, `is_down GUEST`, `finish GUEST`, `console GUEST`, `patiently SECONDS COMMAND`. Its output, and the consoles of
 //! all guests, come back line by line.
 
 use std::collections::BTreeMap;
