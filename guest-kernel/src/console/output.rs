@@ -8,9 +8,13 @@ use hypercall_abi::RawPort;
 use crate::event;
 use crate::hypercall::{self, sched};
 use crate::ring::Writer;
+use crate::timer::{MILLISECOND, now};
 
 /// Bytes that may wait for the server.
 const LIMIT: usize = 16 * 1024;
+
+/// How long, in nanoseconds, a writer sleeps at most until it looks at the ring again.
+const LOOK_AGAIN: u64 = 100 * MILLISECOND;
 
 /// The machine's console, by hypercall.
 pub(super) struct Machine;
@@ -119,7 +123,8 @@ impl Ring {
     }
 
     /// Waits until at most `left` bytes wait. The port is masked meanwhile, so that no vCPU takes the event that this one
-    /// sleeps for; its handler runs afterwards for what else the event meant.
+    /// sleeps for; its handler runs afterwards for what else the event meant. A vCPU that saw the port open before takes
+    /// one yet, which may be that one: so this one looks again by itself.
     fn wait_for(&mut self, left: usize) {
         self.flush();
         if self.waiting.len() <= left {
@@ -129,7 +134,7 @@ impl Ring {
         while self.waiting.len() > left {
             event::clear(self.port);
             match self.writer.space() {
-                Ok(0) if sched::poll(self.port, 0).is_err() => break,
+                Ok(0) if sched::poll(self.port, now() + LOOK_AGAIN).is_err() => break,
                 Ok(_) => self.flush(),
                 // A ring with impossible indices takes nothing any more.
                 Err(_) => break,
