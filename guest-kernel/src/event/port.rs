@@ -97,14 +97,15 @@ impl Port {
     /// `EINVAL` for a port that is tied to its vCPU.
     pub fn move_to(&self, vcpu: VcpuId) -> Result<(), Errno> {
         let was_open = super::mask_port(self.0);
-        hypercall::event::bind_vcpu(self.0, vcpu.number())?;
-        super::set_home(self.0, Some(vcpu));
-        // An event that came before is pending: opening the port sends it to the new vCPU.
-        if was_open {
-            hypercall::event::unmask(self.0)
-        } else {
-            Ok(())
+        let moved = hypercall::event::bind_vcpu(self.0, vcpu.number());
+        if moved.is_ok() {
+            super::set_home(self.0, Some(vcpu));
         }
+        // An event that came before is pending: opening the port sends it to where its events come now.
+        if was_open {
+            hypercall::event::unmask(self.0)?;
+        }
+        moved
     }
 
     /// Tells the other end. An end that has gone away hears nothing, which is no error of ours.

@@ -161,6 +161,11 @@ fn interrupts() {
         refused == Err(Errno::EINVAL),
         "such a port is tied to its vCPU"
     );
+    port.notify();
+    check!(
+        came.load(Ordering::SeqCst) == 2,
+        "and stays open when it is not moved"
+    );
 }
 
 async fn timers() {
