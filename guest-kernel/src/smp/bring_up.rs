@@ -14,7 +14,7 @@ use zerocopy::FromZeros;
 
 use super::identity::{MAX_VCPUS, VcpuId, block_address, current};
 use crate::event::{Signal, shared};
-use crate::hypercall::{Errno, RegisterWord, vcpu};
+use crate::hypercall::{Errno, RegisterWord, sched, vcpu};
 use crate::start::{STACK_SIZE, secondary_entry};
 use crate::sync::PerVcpu;
 use crate::{paging, task, trap};
@@ -110,10 +110,9 @@ impl Life {
             .map_err(|found| SmpError::State(State::from_number(found)))
     }
 
-    async fn reach(&self, wanted: State) {
-        while self.get() != wanted {
-            self.changed.wait().await;
-        }
+    /// Waits until it is in another state than this.
+    async fn leave(&self, state: State) {
+        self.changed.until(|| self.get() != state).await;
     }
 }
 
@@ -161,23 +160,18 @@ pub(crate) fn secondary() {
 /// It runs already, there is no memory, or the hypervisor refuses.
 pub async fn up(id: VcpuId) -> Result<(), SmpError> {
     let life = LIVES.of(id);
-    match life.get() {
-        State::Offline => {
-            life.change(State::Offline, State::Starting)?;
-            vcpu::up(id.number())?;
-        }
-        State::Unused => {
-            life.change(State::Unused, State::Starting)?;
-            if let Err(error) = start(id) {
-                life.set(State::Unused);
-                return Err(error);
-            }
-        }
-        state @ (State::Starting | State::Online | State::Leaving) => {
-            return Err(SmpError::State(state));
-        }
+    let before = life.get();
+    let begin = match before {
+        State::Unused => start,
+        State::Offline => start_again,
+        State::Starting | State::Online | State::Leaving => return Err(SmpError::State(before)),
+    };
+    life.change(before, State::Starting)?;
+    if let Err(error) = begin(id) {
+        life.set(before);
+        return Err(error);
     }
-    life.reach(State::Online).await;
+    life.leave(State::Starting).await;
     Ok(())
 }
 
@@ -192,10 +186,15 @@ pub async fn down(id: VcpuId) -> Result<(), SmpError> {
     let life = LIVES.of(id);
     life.change(State::Online, State::Leaving)?;
     task::kick(id);
-    life.reach(State::Offline).await;
-    // The vCPU says so just before its hypercall, which follows at once.
-    while vcpu::is_up(id.number())? {
-        task::yield_now().await;
+    life.leave(State::Leaving).await;
+    wait_for_goodbye(id, State::Offline)
+}
+
+/// Waits until a vCPU is down: it says so just before its hypercall, which follows at once. Not for one that has another
+/// state than this, since somebody else is at it then.
+fn wait_for_goodbye(id: VcpuId, state: State) -> Result<(), SmpError> {
+    while LIVES.of(id).get() == state && vcpu::is_up(id.number())? {
+        sched::yield_now();
     }
     Ok(())
 }
@@ -225,9 +224,12 @@ fn start(id: VcpuId) -> Result<(), SmpError> {
     stack
         .try_reserve_exact(STACK_SIZE)
         .map_err(|_| SmpError::OutOfMemory)?;
-    // The vCPU keeps its stack for ever: it can come up again at any time.
-    let stack = stack.leak().as_mut_ptr().addr();
-    fill(&mut context, id, stack + STACK_SIZE, root);
+    fill(
+        &mut context,
+        id,
+        stack.as_mut_ptr().expose_provenance() + STACK_SIZE,
+        root,
+    );
 
     shared::vcpu_info_of(id)
         .upcall_mask
@@ -235,6 +237,16 @@ fn start(id: VcpuId) -> Result<(), SmpError> {
     task::accept_kicks(id)?;
     // SAFETY: the context starts this library's entry, with its own stack and block, in the kernel's address space.
     unsafe { vcpu::initialise(id.number(), &context) }?;
+    // The vCPU keeps its stack for ever: it can come up again at any time.
+    core::mem::forget(stack);
+    vcpu::up(id.number())?;
+    Ok(())
+}
+
+/// Lets a vCPU go on that has left.
+fn start_again(id: VcpuId) -> Result<(), SmpError> {
+    // One that is told to come up before it is down would go down for good.
+    wait_for_goodbye(id, State::Starting)?;
     vcpu::up(id.number())?;
     Ok(())
 }

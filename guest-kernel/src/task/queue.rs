@@ -18,8 +18,11 @@ static QUEUES: PerVcpu<Lock<VecDeque<Arc<Task>>>> =
 /// Ports by which other vCPUs interrupt each vCPU.
 static KICKS: PerVcpu<Once<RawPort>> = PerVcpu::new([const { Once::new() }; MAX_VCPUS]);
 
-/// Gives a vCPU the port by which others wake it.
+/// Gives a vCPU the port by which others wake it, if it has none yet.
 pub(crate) fn accept_kicks(vcpu: VcpuId) -> Result<(), Errno> {
+    if KICKS.of(vcpu).is_completed() {
+        return Ok(());
+    }
     let port = Port::bind_ipi(vcpu)?;
     // Waking is all that the event does: the vCPU then looks at its queue.
     port.set_handler(|| {})?;

@@ -47,9 +47,19 @@ impl Signal {
 
     /// Waits until it is set, and takes it. Of several waiters one gets it, the others wait on.
     pub async fn wait(&self) {
+        self.ready(|state| core::mem::take(&mut state.set)).await;
+    }
+
+    /// Waits until `holds`, which is asked now and after each set. It takes nothing, so that any number may wait thus.
+    pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
+        self.ready(|_| holds()).await;
+    }
+
+    /// Asks under the lock: a set that `is_ready` does not see yet finds the waker.
+    async fn ready(&self, is_ready: impl Fn(&mut State) -> bool) {
         core::future::poll_fn(|context| {
             let mut state = self.state.lock();
-            if core::mem::take(&mut state.set) {
+            if is_ready(&mut state) {
                 return Poll::Ready(());
             }
             if !state

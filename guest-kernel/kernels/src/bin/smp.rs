@@ -14,7 +14,7 @@ use guest_kernel::hypercall::{Errno, vcpu};
 use guest_kernel::smp::{self, State, VcpuId};
 use guest_kernel::start::Boot;
 use guest_kernel::sync::Lock;
-use guest_kernel::task::{self, Signal, block_on};
+use guest_kernel::task::{self, Either, Signal, block_on, either};
 use guest_kernel::timer::{MILLISECOND, SECOND, now, sleep};
 use guest_kernels::{check, finish, skip};
 
@@ -30,6 +30,7 @@ fn main(_: &'static Boot) {
         identity(&vcpus).await;
         contention(&vcpus).await;
         clocks(&vcpus).await;
+        against_each_other(vcpus[1]).await;
         down_and_up(vcpus[1]).await;
     });
     finish()
@@ -132,6 +133,38 @@ async fn clocks(vcpus: &[VcpuId]) {
     check!(
         steps_back.load(Ordering::SeqCst) == 0,
         "time does not go back between vCPUs"
+    );
+}
+
+/// Two tasks take a vCPU down and bring it up, each as soon as the other's change shows: no call waits for ever.
+async fn against_each_other(id: VcpuId) {
+    const ROUNDS: u32 = 50;
+    let ups = Arc::new(Signal::new());
+    let finished = Arc::clone(&ups);
+    let refused = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&refused);
+    task::spawn(async move {
+        for _ in 0..ROUNDS {
+            while smp::state(id) != State::Offline {
+                task::yield_now().await;
+            }
+            counter.fetch_add(u64::from(smp::up(id).await.is_err()), Ordering::SeqCst);
+        }
+        finished.set();
+    });
+    let downs = async {
+        for _ in 0..ROUNDS {
+            while smp::state(id) != State::Online {
+                task::yield_now().await;
+            }
+            refused.fetch_add(u64::from(smp::down(id).await.is_err()), Ordering::SeqCst);
+        }
+        ups.wait().await;
+    };
+    let in_time = either(downs, sleep(30 * SECOND)).await == Either::First(());
+    check!(
+        in_time && refused.load(Ordering::SeqCst) == 0 && smp::state(id) == State::Online,
+        "two tasks take a vCPU down and up against each other, {ROUNDS} times"
     );
 }
 
