@@ -3,6 +3,11 @@
 //! A task stays on the vCPU that it was spawned on. A wake puts it into that vCPU's queue; from another vCPU it is
 //! followed by an interrupt, since the sleeper would not look. Tasks are cooperative: one that computes for long gives
 //! way by [`yield_now`].
+//!
+//! No wake-up is lost, because each side first writes what the other looks at, and only then looks. Who wakes queues the
+//! task, then raises the event. Who sleeps masks upcalls, then looks at its queue, then blocks, which opens upcalls: an
+//! event that was handled before the mask has its task in the queue, a later one is pending and ends the sleep. A task
+//! that is about to be polled is first marked as not queued: a wake from then on queues it again.
 
 mod queue;
 mod race;
@@ -46,7 +51,8 @@ impl Wake for Task {
 
 impl Task {
     fn poll(self: Arc<Self>) {
-        self.queued.store(false, Ordering::Release);
+        // Reads what it replaces: who found the task queued wrote, before that, what the poll is to see.
+        self.queued.swap(false, Ordering::AcqRel);
         let Some(mut work) = self.work.lock().take() else {
             return;
         };
