@@ -62,7 +62,7 @@ plain!(
 /// Issues an operation and gives its structure back.
 fn plain<T: Plain>(mut argument: T) -> Result<T, Errno> {
     // SAFETY: there is no address in the structure.
-    unsafe { paravane_op(T::OPERATION, &mut argument) }?;
+    unsafe { paravane_op(&mut argument) }?;
     Ok(argument)
 }
 
@@ -72,10 +72,9 @@ fn plain<T: Plain>(mut argument: T) -> Result<T, Errno> {
 /// `ENOENT` past the last index.
 pub fn query(topic: u32, index: u32) -> Result<[u64; 4], Errno> {
     let answer = plain(Query {
-        header: Query::HEADER,
         topic,
         index,
-        values: [0; 4],
+        ..Query::default()
     })?;
     Ok(answer.values)
 }
@@ -85,10 +84,7 @@ pub fn query(topic: u32, index: u32) -> Result<[u64; 4], Errno> {
 /// # Errors
 /// As every operation: `EPERM` for who is not the management domain.
 pub fn host_info() -> Result<HostInfo, Errno> {
-    plain(HostInfo {
-        header: HostInfo::HEADER,
-        ..HostInfo::default()
-    })
+    plain(HostInfo::default())
 }
 
 /// One CPU.
@@ -97,7 +93,6 @@ pub fn host_info() -> Result<HostInfo, Errno> {
 /// `ENOENT` past the last.
 pub fn cpu_info(cpu: u32) -> Result<CpuInfo, Errno> {
     plain(CpuInfo {
-        header: CpuInfo::HEADER,
         cpu,
         ..CpuInfo::default()
     })
@@ -109,7 +104,6 @@ pub fn cpu_info(cpu: u32) -> Result<CpuInfo, Errno> {
 /// `ESRCH` if there is none.
 pub fn domain_info(first: RawDomId) -> Result<DomainRecord, Errno> {
     let mut question = DomainInfo::new_zeroed();
-    question.header = DomainInfo::HEADER;
     question.first = first;
     plain(question).map(|answer| answer.record)
 }
@@ -120,7 +114,6 @@ pub fn domain_info(first: RawDomId) -> Result<DomainRecord, Errno> {
 /// `ESRCH`.
 pub fn counters(domain: RawDomId) -> Result<[u64; COUNTER_KINDS], Errno> {
     let mut question = DomainCounters::new_zeroed();
-    question.header = DomainCounters::HEADER;
     question.domid = domain;
     plain(question).map(|answer| answer.counts)
 }
@@ -131,22 +124,18 @@ pub fn counters(domain: RawDomId) -> Result<[u64; COUNTER_KINDS], Errno> {
 /// `ESRCH` and `ENOENT` for who is not there.
 pub fn vcpu_info(domain: RawDomId, vcpu: u32) -> Result<VcpuRecord, Errno> {
     plain(VcpuRecord {
-        header: VcpuRecord::HEADER,
         domid: domain,
         vcpu,
         ..VcpuRecord::default()
     })
 }
 
-/// Makes an empty domain; the header is filled in here.
+/// Makes an empty domain.
 ///
 /// # Errors
 /// `ENOMEM`, `EEXIST`, `EINVAL`, `ENOSPC`.
 pub fn create(wish: DomainCreate) -> Result<DomainCreate, Errno> {
-    plain(DomainCreate {
-        header: DomainCreate::HEADER,
-        ..wish
-    })
+    plain(wish)
 }
 
 /// Sets how many frames a domain may ever have.
@@ -155,7 +144,6 @@ pub fn create(wish: DomainCreate) -> Result<DomainCreate, Errno> {
 /// `ESRCH`; `EINVAL` for one that is dying.
 pub fn set_max(domain: RawDomId, max_frames: u64) -> Result<(), Errno> {
     let done = plain(DomainSetMax {
-        header: DomainSetMax::HEADER,
         domid: domain,
         max_frames,
         ..DomainSetMax::default()
@@ -169,7 +157,6 @@ pub fn set_max(domain: RawDomId, max_frames: u64) -> Result<(), Errno> {
 /// `ESRCH`; `EINVAL` for one that is dying.
 pub fn set_limit(domain: RawDomId, limit_frames: u64) -> Result<(), Errno> {
     let done = plain(DomainSetLimit {
-        header: DomainSetLimit::HEADER,
         domid: domain,
         limit_frames,
         ..DomainSetLimit::default()
@@ -177,13 +164,12 @@ pub fn set_limit(domain: RawDomId, limit_frames: u64) -> Result<(), Errno> {
     done.map(|_| ())
 }
 
-/// Ends a domain.
+/// Ends a domain; returns when all that it had is free.
 ///
 /// # Errors
-/// `ESRCH`; `EINVAL` for the management domain.
+/// `ESRCH`; `EPERM` for oneself; `EBUSY` while others map memory of it: it is dying, and the call can be repeated.
 pub fn destroy(domain: RawDomId) -> Result<(), Errno> {
     let done = plain(DomainDestroy {
-        header: DomainDestroy::HEADER,
         domid: domain,
         ..DomainDestroy::default()
     });
@@ -193,10 +179,9 @@ pub fn destroy(domain: RawDomId) -> Result<(), Errno> {
 /// Stops a domain's vCPUs once more.
 ///
 /// # Errors
-/// `ESRCH`; `EINVAL` for the management domain.
+/// `ESRCH`; `EPERM` for oneself; `EINVAL` for one that is dying.
 pub fn pause(domain: RawDomId) -> Result<(), Errno> {
     let done = plain(DomainPause {
-        header: DomainPause::HEADER,
         domid: domain,
         ..DomainPause::default()
     });
@@ -206,10 +191,9 @@ pub fn pause(domain: RawDomId) -> Result<(), Errno> {
 /// Takes back one pause.
 ///
 /// # Errors
-/// `ESRCH`; `EINVAL` if it is not paused.
+/// `ESRCH`; `EPERM` for oneself; `EINVAL` if it is not paused, or dying.
 pub fn unpause(domain: RawDomId) -> Result<(), Errno> {
     let done = plain(DomainUnpause {
-        header: DomainUnpause::HEADER,
         domid: domain,
         ..DomainUnpause::default()
     });
@@ -219,10 +203,9 @@ pub fn unpause(domain: RawDomId) -> Result<(), Errno> {
 /// Lets a domain that suspended itself go on where it stood.
 ///
 /// # Errors
-/// `ESRCH`; `EINVAL` if it is not suspended.
+/// `ESRCH`; `EPERM` for oneself; `EINVAL` if it is not suspended.
 pub fn resume(domain: RawDomId) -> Result<(), Errno> {
     let done = plain(DomainResume {
-        header: DomainResume::HEADER,
         domid: domain,
         ..DomainResume::default()
     });
@@ -235,7 +218,6 @@ pub fn resume(domain: RawDomId) -> Result<(), Errno> {
 /// `ESRCH`.
 pub fn sched_get(domain: RawDomId) -> Result<SchedGet, Errno> {
     plain(SchedGet {
-        header: SchedGet::HEADER,
         domid: domain,
         ..SchedGet::default()
     })
@@ -244,7 +226,7 @@ pub fn sched_get(domain: RawDomId) -> Result<SchedGet, Errno> {
 /// Sets a domain's share of CPU time.
 ///
 /// # Errors
-/// `ESRCH`, `EINVAL`.
+/// `ESRCH`; `EINVAL` without weight, or without a CPU.
 pub fn sched_set(
     domain: RawDomId,
     weight: u32,
@@ -252,7 +234,6 @@ pub fn sched_set(
     affinity: u64,
 ) -> Result<(), Errno> {
     let done = plain(SchedSet {
-        header: SchedSet::HEADER,
         domid: domain,
         weight,
         cap_percent,
@@ -265,13 +246,9 @@ pub fn sched_set(
 /// Writes a reserved entry of a building domain's grant table.
 ///
 /// # Errors
-/// `ESRCH`, `EINVAL`.
+/// `ESRCH`; `EBUSY` for a domain that is not being built; `EINVAL` for another entry, or a frame that is not its own.
 pub fn grant_seed(seed: GrantSeed) -> Result<(), Errno> {
-    plain(GrantSeed {
-        header: GrantSeed::HEADER,
-        ..seed
-    })
-    .map(|_| ())
+    plain(seed).map(|_| ())
 }
 
 /// Does a part of a recount of what the hypervisor counts: of a new one with `progress` 0, else of the one that gave it. In
@@ -281,7 +258,6 @@ pub fn grant_seed(seed: GrantSeed) -> Result<(), Errno> {
 /// `EBUSY` another vCPU is at it; `EINVAL` that recount is not under way any more; `ENOMEM`.
 pub fn audit_step(progress: u64) -> Result<Audit, Errno> {
     let mut question = Audit::new_zeroed();
-    question.header = Audit::HEADER;
     question.progress = progress;
     plain(question)
 }
@@ -303,51 +279,34 @@ pub fn audit() -> Result<Audit, Errno> {
 /// # Errors
 /// `ENOSYS` in every hypervisor that was not built for it; `EINVAL` no such invariant.
 pub fn audit_breach(invariant: u32, action: u32, place: u64) -> Result<u64, Errno> {
-    plain(AuditBreach {
-        header: AuditBreach::HEADER,
-        invariant,
-        action,
-        domid: RawDomId::SELF,
-        reserved: [0; 3],
-        place,
-    })
-    .map(|answer| answer.place)
+    let mut wish = AuditBreach::new_zeroed();
+    (wish.invariant, wish.action, wish.place) = (invariant, action, place);
+    wish.domid = RawDomId::SELF;
+    plain(wish).map(|answer| answer.place)
 }
 
-/// Reads PCI configuration space; the header is filled in here.
+/// Reads PCI configuration space.
 ///
 /// # Errors
 /// `EINVAL` for what is no register.
 pub fn pci_read(question: PciRead) -> Result<u32, Errno> {
-    plain(PciRead {
-        header: PciRead::HEADER,
-        ..question
-    })
-    .map(|answer| answer.value)
+    plain(question).map(|answer| answer.value)
 }
 
-/// Writes PCI configuration space; the header is filled in here.
+/// Writes PCI configuration space.
 ///
 /// # Errors
 /// `EACCES` for what is the hypervisor's, `EINVAL` for what is no register.
 pub fn pci_write(wish: PciWrite) -> Result<(), Errno> {
-    plain(PciWrite {
-        header: PciWrite::HEADER,
-        ..wish
-    })
-    .map(|_| ())
+    plain(wish).map(|_| ())
 }
 
-/// Makes an MSI-X entry an interrupt that can be bound; the header is filled in here.
+/// Makes an MSI-X entry an interrupt that can be bound.
 ///
 /// # Errors
-/// `ENXIO` without such an entry, `ENOSPC`.
+/// `EINVAL` for what is no address; `ENODEV` without such a device or entry, or with no interrupt left.
 pub fn msix_bind(wish: MsixBind) -> Result<u32, Errno> {
-    plain(MsixBind {
-        header: MsixBind::HEADER,
-        ..wish
-    })
-    .map(|answer| answer.pirq)
+    plain(wish).map(|answer| answer.pirq)
 }
 
 /// Copies the hypervisor's log from `cursor` on; returns how much came and the next cursor.
@@ -356,14 +315,13 @@ pub fn msix_bind(wish: MsixBind) -> Result<u32, Errno> {
 /// None of its own.
 pub fn log_read(cursor: u64, buffer: &mut [u8]) -> Result<(usize, u64), Errno> {
     let mut argument = LogRead {
-        header: LogRead::HEADER,
         cursor,
         buffer: GuestPtr::new(buffer.as_mut_ptr().addr().to_register_word()),
         len: u32::try_from(buffer.len()).unwrap_or(u32::MAX),
-        copied: 0,
+        ..LogRead::default()
     };
     // SAFETY: the buffer is ours alone for the call, and as long as stated.
-    unsafe { paravane_op(LogRead::OPERATION, &mut argument) }?;
+    unsafe { paravane_op(&mut argument) }?;
     let copied = usize::try_from(argument.copied).unwrap_or(0);
     Ok((copied.min(buffer.len()), argument.cursor))
 }
@@ -371,7 +329,8 @@ pub fn log_read(cursor: u64, buffer: &mut [u8]) -> Result<(usize, u64), Errno> {
 /// Fills frames of a building domain, each with a page of `data`.
 ///
 /// # Errors
-/// `EINVAL` if there is not a page for each frame, or a frame is not the domain's; `ESRCH`.
+/// `EINVAL` if there is not a page for each frame, or a frame is not the domain's, or a table; `EBUSY` for a domain that is
+/// not being built; `ESRCH`.
 pub fn memory_write(domain: RawDomId, frames: &[u64], data: &[u8]) -> Result<(), Errno> {
     if data.len() != frames.len().checked_mul(PAGE_SIZE).ok_or(Errno::EINVAL)? {
         return Err(Errno::EINVAL);
@@ -379,7 +338,6 @@ pub fn memory_write(domain: RawDomId, frames: &[u64], data: &[u8]) -> Result<(),
     let batch = usize::try_from(MAX_MEMORY_FRAMES).unwrap_or(1);
     for (frames, data) in frames.chunks(batch).zip(data.chunks(batch * PAGE_SIZE)) {
         let mut argument = MemoryWrite {
-            header: MemoryWrite::HEADER,
             domid: domain,
             count: u32::try_from(frames.len()).unwrap_or(0),
             frames: GuestPtr::<RawMfn>::new(frames.as_ptr().addr().to_register_word()),
@@ -387,7 +345,7 @@ pub fn memory_write(domain: RawDomId, frames: &[u64], data: &[u8]) -> Result<(),
             ..MemoryWrite::default()
         };
         // SAFETY: both lists are read only, alive, and as long as stated.
-        unsafe { paravane_op(MemoryWrite::OPERATION, &mut argument) }?;
+        unsafe { paravane_op(&mut argument) }?;
     }
     Ok(())
 }
@@ -395,17 +353,16 @@ pub fn memory_write(domain: RawDomId, frames: &[u64], data: &[u8]) -> Result<(),
 /// Gives a vCPU of a building domain its first state.
 ///
 /// # Errors
-/// `ESRCH`, `ENOENT`, `EINVAL` for a state that cannot be.
+/// `ESRCH`, `ENOENT`; `EBUSY` for a domain that is not being built; `EEXIST` the second time; `EINVAL` for a state that cannot be.
 pub fn set_context(domain: RawDomId, vcpu: u32, context: &VcpuGuestContext) -> Result<(), Errno> {
     let mut argument = VcpuSetContext {
-        header: VcpuSetContext::HEADER,
         domid: domain,
         vcpu,
         context: GuestPtr::new(core::ptr::from_ref(context).addr().to_register_word()),
         ..VcpuSetContext::default()
     };
     // SAFETY: the context is read only and alive.
-    unsafe { paravane_op(VcpuSetContext::OPERATION, &mut argument) }.map(|_| ())
+    unsafe { paravane_op(&mut argument) }.map(|_| ())
 }
 
 /// Validates and pins a root table of another domain.

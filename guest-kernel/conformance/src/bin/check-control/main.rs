@@ -12,6 +12,7 @@ use guest_conformance::{
     HYPERVISOR, NOT_CANONICAL, Role, UNMAPPED, address_of, call, check, finish, prepare, role,
     seen, skip, start,
 };
+use guest_kernel::hypercall::control::with_header;
 use guest_kernel::start::Boot;
 use hypercall_abi::control::version::{QUERY_HYPERCALLS, QUERY_OPERATIONS, QUERY_VERSIONS};
 use hypercall_abi::control::{ControlArgument, ControlHeader};
@@ -53,10 +54,6 @@ fn main(boot: &'static Boot) {
         peer::checks(&suite);
     }
     finish()
-}
-
-fn with_header<T: ControlArgument>(argument: &mut T) {
-    argument.as_mut_bytes()[..size_of::<ControlHeader>()].copy_from_slice(T::HEADER.as_bytes());
 }
 
 /// The operation under test on its structure, whose header is filled in; its result and the structure afterwards.
