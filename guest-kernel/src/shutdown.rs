@@ -52,7 +52,7 @@ pub async fn run(store: Store) -> Result<(), StoreError> {
     }
     let mut watch = store.watch(REQUEST).await?;
     loop {
-        watch.next().await;
+        watch.next().await?;
         match store.take(REQUEST, Request::parse).await {
             Ok(None) | Err(StoreError::NotFound) => {}
             Ok(Some(Request::PowerOff)) => {

@@ -22,7 +22,7 @@ pub type Key = (char, &'static str, fn());
 pub async fn run(store: Store, own: &[Key]) -> Result<(), StoreError> {
     let mut watch = store.watch(KEY).await?;
     loop {
-        watch.next().await;
+        watch.next().await?;
         let key = match store.take(KEY, parse).await {
             Ok(Some(key)) => key,
             Ok(None) | Err(StoreError::NotFound) => continue,

@@ -107,12 +107,15 @@ pub async fn run(boot: &Boot, store: Store) -> Result<(), StoreError> {
     loop {
         // Without a problem only a new target is worth a look.
         if problem.is_none() {
-            watch.next().await;
+            watch.next().await?;
             retry = *RETRY.start();
         } else {
             let again = either(MEMORY_FREED.wait(), sleep(retry));
             match either(watch.next(), again).await {
-                Either::First(_) => retry = *RETRY.start(),
+                Either::First(changed) => {
+                    changed?;
+                    retry = *RETRY.start();
+                }
                 Either::Second(_) => retry = (retry * 2).min(*RETRY.end()),
             }
         }

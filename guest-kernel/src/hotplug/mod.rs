@@ -21,7 +21,7 @@ pub async fn start_all() {
 pub async fn run(store: Store, changed: impl Fn()) -> Result<(), StoreError> {
     let mut watch = store.watch("cpu").await?;
     loop {
-        watch.next().await;
+        watch.next().await?;
         for vcpu in smp::possible().skip(1).collect::<Vec<_>>() {
             let Some(online) = wanted(&store, vcpu).await? else {
                 continue;

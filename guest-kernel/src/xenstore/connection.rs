@@ -224,9 +224,12 @@ impl Connection {
     }
 }
 
-/// Ends the connection: every request fails, and later ones too.
+/// Ends the connection: every request and watch fails, and later ones too.
 fn break_off(state: &mut State) -> StoreError {
     state.broken = true;
+    for changes in state.watches.values() {
+        changes.end();
+    }
     for slot in core::mem::take(&mut state.slots).into_values() {
         *slot.reply.lock() = Some(Err(StoreError::Disconnected));
         slot.came.set();

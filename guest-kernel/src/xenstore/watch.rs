@@ -4,9 +4,11 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use hypercall_abi::ring::xenstore::XS_UNWATCH;
 
+use super::StoreError;
 use super::connection::Connection;
 use crate::sync::Lock;
 use crate::task::Signal;
@@ -14,10 +16,18 @@ use crate::task::Signal;
 /// Changes that nobody has looked at. A change that is in the list already is not listed again.
 pub(super) struct Changes {
     paths: Lock<VecDeque<String>>,
+    /// None will come any more.
+    ended: AtomicBool,
     came: Signal,
 }
 
 impl Changes {
+    /// Tells who waits that the connection has ended.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.came.set();
+    }
+
     pub(super) fn push(&self, path: String) {
         {
             let mut paths = self.paths.lock();
@@ -42,6 +52,7 @@ impl Watch {
     pub(super) fn new(connection: &Arc<Connection>, path: &str) -> Self {
         let changes = Arc::new(Changes {
             paths: Lock::new(VecDeque::new()),
+            ended: AtomicBool::new(false),
             came: Signal::new(),
         });
         let token = connection.add_watch(&changes);
@@ -58,11 +69,17 @@ impl Watch {
     }
 
     /// Waits for the next change; tells its path, in the form in which the watch was set.
-    pub async fn next(&mut self) -> String {
+    ///
+    /// # Errors
+    /// [`StoreError::Disconnected`] when none will come any more.
+    pub async fn next(&mut self) -> Result<String, StoreError> {
         loop {
             let path = self.changes.paths.lock().pop_front();
             if let Some(path) = path {
-                return path;
+                return Ok(path);
+            }
+            if self.changes.ended.load(Ordering::Acquire) {
+                return Err(StoreError::Disconnected);
             }
             self.changes.came.wait().await;
         }
