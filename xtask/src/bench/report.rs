@@ -147,12 +147,11 @@ impl Report {
                 ratio(row.ratio_defaults()),
             );
         }
-        let explained: Vec<_> = self.rows.iter().filter(|row| row.misses()).collect();
-        if !explained.is_empty() {
-            text.push_str("\n## Rows that miss their goal\n\n");
-            for row in explained {
-                let why = notes::about(&row.name).unwrap_or("Not looked into yet.");
-                let _infallible = writeln!(text, "- **{}**: {why}", row.name);
+        text.push_str("\n## Notes\n\n");
+        for row in &self.rows {
+            let unknown = row.misses().then_some("Not looked into yet.");
+            if let Some(note) = notes::about(&row.name).or(unknown) {
+                let _infallible = writeln!(text, "- **{}**: {note}", row.name);
             }
         }
         text

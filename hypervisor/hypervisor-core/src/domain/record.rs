@@ -52,6 +52,11 @@ pub struct Domain {
     pub console: Ranked<{ rank::CONSOLE }, ConsoleLine>,
 }
 
+const _: () = assert!(
+    size_of::<Domain>() + size_of::<[usize; 2]>() <= 1024,
+    "with its counts a block of the heap, which come in powers of two"
+);
+
 impl Domain {
     /// Its number.
     #[must_use]

@@ -1,7 +1,8 @@
 //! Words that the hypervisor keeps for a domain and that grow with the domain's wishes.
 //!
-//! They lie in frames from the pool, counted as that domain's overhead, and end at a limit. So no guest spends what others
-//! need: neither the hypervisor's heap, nor more of the pool than is known beforehand.
+//! A few come with the domain, as most domains need no more. The others lie in frames from the pool, counted as that domain's
+//! overhead, and end at a limit. So no guest spends what others need: neither the hypervisor's heap, nor more of the pool than
+//! is known beforehand.
 
 use alloc::vec::Vec;
 
@@ -17,27 +18,33 @@ use crate::sync::AtomicU64;
 /// Words of a frame.
 pub const WORDS_PER_FRAME: usize = 512;
 
-/// An array of words, all 0 when a frame is added.
+/// An array of words, all 0 when they come: `FEW`, and those of its frames.
 #[derive(Debug)]
-pub struct DomainWords {
+pub struct DomainWords<const FEW: usize> {
+    few: [AtomicU64; FEW],
     frames: Vec<Mfn>,
     limit: usize,
 }
 
-impl DomainWords {
-    /// An empty array that may have `limit` frames.
+impl<const FEW: usize> DomainWords<FEW> {
+    /// An array without frames that may have `limit` of them.
     ///
     /// # Errors
     /// [`AllocError::NoMemory`].
     pub fn new(limit: usize) -> Result<Self, AllocError> {
         let frames = heap::list(limit)?;
-        Ok(Self { frames, limit })
+        Ok(Self {
+            few: [const { AtomicU64::new(0) }; FEW],
+            frames,
+            limit,
+        })
     }
 
     /// Words that there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.frames.len().saturating_mul(WORDS_PER_FRAME)
+        let more = self.frames.len().saturating_mul(WORDS_PER_FRAME);
+        FEW.saturating_add(more)
     }
 
     /// Frames that there are.
@@ -61,17 +68,21 @@ impl DomainWords {
         Ok(())
     }
 
-    /// The group of this index of all words taken `N` at a time, if there is one. `N` divides the words of a frame.
+    /// The group of this index of all words taken `N` at a time, if there is one. `N` divides `FEW` and the words of
+    /// a frame.
     #[inline]
     pub fn group<'a, M: Machine, const N: usize>(
-        &self,
+        &'a self,
         machine: &'a M,
         index: usize,
     ) -> Option<&'a [AtomicU64; N]> {
+        let Some(beyond) = index.checked_sub(FEW.checked_div(N)?) else {
+            return self.few.as_chunks().0.get(index);
+        };
         let groups = WORDS_PER_FRAME.checked_div(N)?;
-        let frame = *self.frames.get(index.checked_div(groups)?)?;
+        let frame = *self.frames.get(beyond.checked_div(groups)?)?;
         let (words, _) = machine.words(frame).as_chunks();
-        words.get(index.checked_rem(groups)?)
+        words.get(beyond.checked_rem(groups)?)
     }
 
     /// Gives all frames back.
@@ -98,12 +109,12 @@ mod tests {
         let memory = world.domain(1, 1);
         let account = memory.account(&world.frames).unwrap();
         let (free, overhead) = (world.frames.free(), account.overhead());
-        let mut words = DomainWords::new(2).unwrap();
-        let load = |words: &DomainWords, index| {
+        let mut words = DomainWords::<2>::new(2).unwrap();
+        let load = |words: &DomainWords<2>, index| {
             let [word] = words.group(&world.machine, index)?;
             Some(word.load(Ordering::Relaxed))
         };
-        assert_eq!(load(&words, 0), None);
+        assert_eq!((load(&words, 1), load(&words, 2)), (Some(0), None));
         for frames in 1..=2 {
             words.grow(world.ram(), memory.owner()).unwrap();
             assert_eq!(account.overhead().get(), overhead.get() + frames);
@@ -112,13 +123,15 @@ mod tests {
             words.grow(world.ram(), memory.owner()),
             Err(AllocError::NoMemory)
         );
-        assert_eq!(load(&words, 1023), Some(0));
-        let [_, last] = words.group(&world.machine, 511).unwrap();
-        last.store(7, Ordering::Relaxed);
-        assert_eq!(load(&words, 1023), Some(7));
-        assert_eq!(load(&words, 1024), None);
+        assert_eq!(load(&words, 1025), Some(0));
+        for (pair, value) in [(0, 5), (512, 7)] {
+            let [_, last] = words.group(&world.machine, pair).unwrap();
+            last.store(value, Ordering::Relaxed);
+        }
+        assert_eq!((load(&words, 1), load(&words, 1025)), (Some(5), Some(7)));
+        assert_eq!((load(&words, 2), load(&words, 1026)), (Some(0), None));
         words.release(world.ram(), memory.owner());
-        assert_eq!((words.count(), account.overhead()), (0, overhead));
+        assert_eq!((words.count(), account.overhead()), (2, overhead));
         assert_eq!(world.frames.free(), free);
     }
 }

@@ -12,12 +12,14 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Frames of handles that a domain may have.
 const MAX_FRAMES: usize = 32;
+/// Words that there are from the start, for a domain that maps now and then.
+const FEW: usize = 16;
 /// Slots of a frame.
 #[cfg(test)]
 const PER_FRAME: usize = crate::frame::words::WORDS_PER_FRAME / 2;
 /// Mappings that a domain may have at once.
 #[cfg(test)]
-pub(super) const MAX_HANDLES: usize = MAX_FRAMES * PER_FRAME;
+pub(super) const MAX_HANDLES: usize = FEW / 2 + MAX_FRAMES * PER_FRAME;
 
 /// Fields of a slot's first word. Who has it: nobody, somebody who is making it or taking it down, a mapping.
 const KIND: u64 = 3;
@@ -109,7 +111,7 @@ fn number(word: u64) -> u64 {
 /// A domain's handles.
 #[derive(Debug)]
 pub(super) struct Handles {
-    words: DomainWords,
+    words: DomainWords<FEW>,
     /// One more than the first free slot; 0 for none.
     free: u64,
     /// The domain ends: no new ones, and none in use below this one.
@@ -117,13 +119,15 @@ pub(super) struct Handles {
 }
 
 impl Handles {
-    /// None yet.
-    pub(super) fn new() -> Result<Self, AllocError> {
-        Ok(Self {
+    /// Free ones only.
+    pub(super) fn new<M: Machine>(ram: Ram<'_, M>) -> Result<Self, AllocError> {
+        let mut handles = Self {
             words: DomainWords::new(MAX_FRAMES)?,
             free: 0,
             ended: None,
-        })
+        };
+        handles.free_from(ram, 0);
+        Ok(handles)
     }
 
     /// Sets a handle aside.
@@ -142,8 +146,8 @@ impl Handles {
         let handle = u32::try_from(free).map_err(|_| Status::NoSpace)?;
         let slot = self.slot(ram, handle).ok_or(Status::NoSpace)?;
         let [word, _] = load(slot);
-        self.free = number(word);
         store(slot, [BUSY, 0]);
+        self.free = number(word);
         Ok(handle)
     }
 
@@ -205,7 +209,7 @@ impl Handles {
     }
 
     #[inline(always)]
-    fn slot<'a, M: Machine>(&self, ram: Ram<'a, M>, handle: u32) -> Option<&'a Slot> {
+    fn slot<'a, M: Machine>(&'a self, ram: Ram<'a, M>, handle: u32) -> Option<&'a Slot> {
         self.words.group(ram.machine, usize::try_from(handle).ok()?)
     }
 
@@ -216,18 +220,19 @@ impl Handles {
     }
 
     /// Adds a frame of free slots.
-    pub(super) fn grow<M: Machine>(
-        &mut self,
-        ram: Ram<'_, M>,
-        owner: OwnerId,
-    ) -> Result<(), AllocError> {
+    fn grow<M: Machine>(&mut self, ram: Ram<'_, M>, owner: OwnerId) -> Result<(), AllocError> {
         let first = self.count();
         self.words.grow(ram, owner)?;
+        self.free_from(ram, first);
+        Ok(())
+    }
+
+    /// Makes all slots from this one on free.
+    fn free_from<M: Machine>(&mut self, ram: Ram<'_, M>, first: u32) {
         // Backwards, so that the lowest is given out first.
         for handle in (first..self.count()).rev() {
             self.release(ram, handle);
         }
-        Ok(())
     }
 }
 
@@ -256,11 +261,11 @@ mod tests {
         let world = World::with(64);
         let owner = world.domain(1, 1).owner();
         let free = world.frames.free();
-        let mut handles = Handles::new().unwrap();
+        let mut handles = Handles::new(world.ram()).unwrap();
         let reserve = |handles: &mut Handles| handles.reserve(world.ram(), owner);
         let given: Vec<u32> = core::iter::from_fn(|| reserve(&mut handles).ok()).collect();
         assert_eq!(given.len(), MAX_HANDLES);
-        assert!(given.iter().copied().eq(0..8192));
+        assert!(given.iter().copied().eq(0..8200));
         assert_eq!(handles.frames().get(), 32);
         assert_eq!(reserve(&mut handles), Err(Status::NoSpace));
         handles.release(world.ram(), given[7]);
@@ -273,9 +278,10 @@ mod tests {
     fn an_empty_pool_ends_handles_before_the_limit() {
         let world = World::with(8);
         let owner = world.domain(1, 1).owner();
-        let mut handles = Handles::new().unwrap();
+        let mut handles = Handles::new(world.ram()).unwrap();
         let given = core::iter::from_fn(|| handles.reserve(world.ram(), owner).ok()).count();
-        assert!(given > 0 && given < MAX_HANDLES && given.is_multiple_of(PER_FRAME));
+        assert!(given > PER_FRAME && given < MAX_HANDLES);
+        assert_eq!(given % PER_FRAME, FEW / 2);
         assert_eq!(world.frames.free().get(), 0);
     }
 
@@ -283,7 +289,7 @@ mod tests {
     fn only_a_mapping_in_use_can_be_taken_and_only_once() {
         let world = World::new();
         let (ram, owner) = (world.ram(), world.domain(1, 1).owner());
-        let mut handles = Handles::new().unwrap();
+        let mut handles = Handles::new(world.ram()).unwrap();
         let handle = handles.reserve(ram, owner).unwrap();
         assert_eq!(handles.take(ram, handle), Err(Status::BadHandle));
         let mapping = Mapping {

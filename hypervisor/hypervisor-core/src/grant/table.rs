@@ -22,6 +22,9 @@ const _: () = assert!(
     "an entry is a word, and so is its record"
 );
 
+/// Records that there are from the start: a domain that grants its rings alone needs no frame of them.
+const FEW: usize = 24;
+
 /// A domain's grants.
 #[derive(Debug)]
 pub struct GrantTable {
@@ -33,33 +36,25 @@ pub struct GrantTable {
 #[derive(Debug)]
 pub(super) struct Shared {
     frames: Vec<Mfn>,
-    /// A word for each entry: a frame of them for each frame of the table.
-    active: DomainWords,
+    /// A word for each entry. Those of the table's first frame beyond the first few come when one of them is needed.
+    active: DomainWords<FEW>,
 }
 
 impl GrantTable {
-    /// A table of one frame, shared with `memory`'s domain, and the first frame of its handles: a domain that maps now and
-    /// then neither waits for one nor leaves one behind.
+    /// A table of one frame, shared with `memory`'s domain.
     ///
     /// # Errors
     /// [`AllocError`].
     pub fn new<M: Machine>(ram: Ram<'_, M>, memory: &DomainMemory) -> Result<Self, AllocError> {
-        let (most, owner) = (
-            usize::try_from(MAX_GRANT_FRAMES).unwrap_or(0),
-            memory.owner(),
-        );
-        let frames = heap::list(most)?;
-        let active = DomainWords::new(most)?;
-        let mut table = Self {
-            shared: Ranked::new(Shared { frames, active }),
-            handles: Ranked::new(Handles::new()?),
-        };
-        let begun = table.shared.get_mut().grow(ram, owner, 1);
-        if let Err(error) = begun.and_then(|()| table.handles.get_mut().grow(ram, owner)) {
-            table.end_sharing(ram, owner, &mut Held::enter());
-            return Err(error);
-        }
-        Ok(table)
+        let most = usize::try_from(MAX_GRANT_FRAMES).unwrap_or(0);
+        let (frames, active) = (heap::list(most)?, DomainWords::new(most)?);
+        let mut shared = Shared { frames, active };
+        let handles = Handles::new(ram)?;
+        shared.grow(ram, memory.owner(), 1)?;
+        Ok(Self {
+            shared: Ranked::new(shared),
+            handles: Ranked::new(handles),
+        })
     }
 
     /// Frame `index` of the table.
@@ -100,7 +95,7 @@ impl GrantTable {
 
     /// Entries that there are.
     pub(crate) fn entries<const TOP: u8>(&self, held: &mut Held<'_, TOP>) -> u32 {
-        u32::try_from(self.shared.lock(held).0.active.count()).unwrap_or(u32::MAX)
+        self.shared.lock(held).0.entries()
     }
 
     /// Calls `found` with each entry in use, for the recount.
@@ -111,8 +106,7 @@ impl GrantTable {
         found: &mut dyn FnMut(Use),
     ) {
         let (shared, _) = self.shared.lock(held);
-        let entries = u32::try_from(shared.active.count()).unwrap_or(u32::MAX);
-        for reference in 0..entries {
+        for reference in 0..shared.entries() {
             if let Ok(active) = shared.active(ram, reference)
                 && !active.is_free()
             {
@@ -159,9 +153,8 @@ impl GrantTable {
         held: &mut Held<'_, 0>,
     ) -> u64 {
         let (shared, _) = self.shared.lock(held);
-        let last = u32::try_from(shared.active.count())
-            .unwrap_or(0)
-            .wrapping_sub(1);
+        let records = u32::try_from(shared.active.count()).unwrap_or(0);
+        let last = records.min(shared.entries()).wrapping_sub(1);
         if let (Ok(mut active), Some(&frame)) = (shared.active(ram, last), shared.frames.first()) {
             if plant {
                 active.pin(0, Access::Read, frame);
@@ -214,13 +207,32 @@ impl Shared {
     ) -> Result<(), AllocError> {
         let wanted = usize::try_from(wanted.min(MAX_GRANT_FRAMES)).unwrap_or(0);
         while self.frames.len() < wanted {
-            // Records first: an entry that a guest can write has one.
-            if self.active.count() <= self.frames.len().saturating_mul(WORDS_PER_FRAME) {
-                self.active.grow(ram, owner)?;
+            // Records first, of all that there will be.
+            if !self.frames.is_empty() {
+                self.grow_records(ram, owner, self.frames.len().saturating_add(1))?;
             }
             self.frames.extend([ram.allocate_special(owner)?]);
         }
         Ok(())
+    }
+
+    /// Makes records for the entries of `frames` frames.
+    #[cold]
+    fn grow_records<M: Machine>(
+        &mut self,
+        ram: Ram<'_, M>,
+        owner: OwnerId,
+        frames: usize,
+    ) -> Result<(), AllocError> {
+        while self.active.count() < frames.saturating_mul(WORDS_PER_FRAME) {
+            self.active.grow(ram, owner)?;
+        }
+        Ok(())
+    }
+
+    /// Entries that there are.
+    fn entries(&self) -> u32 {
+        u32::try_from(self.frames.len().saturating_mul(WORDS_PER_FRAME)).unwrap_or(u32::MAX)
     }
 
     /// An entry of the shared table.
@@ -245,7 +257,12 @@ impl Shared {
         grantee: u16,
         access: Access,
     ) -> Result<(Mfn, Leaf<'a, M>), Status> {
-        let (entry, record) = (self.entry(ram, reference)?, self.record(ram, reference)?);
+        let entry = self.entry(ram, reference)?;
+        if self.record(ram, reference).is_err() {
+            let grown = self.grow_records(ram, owner, 1);
+            grown.map_err(|_| Status::NoSpace)?;
+        }
+        let record = self.record(ram, reference)?;
         let mut active = Active::unpack(ram.frames, record.load(Ordering::Relaxed));
         let fresh = active.is_free();
         let mut number = active.frame().map_or(0, Mfn::get);
@@ -306,13 +323,16 @@ impl Shared {
         ram: Ram<'_, M>,
         reference: u32,
     ) -> Result<Active, Status> {
-        let word = self.record(ram, reference)?.load(Ordering::Relaxed);
+        self.entry(ram, reference)?;
+        // Without a record nobody uses it.
+        let record = self.record(ram, reference);
+        let word = record.map_or(0, |record| record.load(Ordering::Relaxed));
         Ok(Active::unpack(ram.frames, word))
     }
 
     /// The word of an entry's record.
     fn record<'a, M: Machine>(
-        &self,
+        &'a self,
         ram: Ram<'a, M>,
         reference: u32,
     ) -> Result<&'a AtomicU64, Status> {

@@ -6,8 +6,9 @@ use std::vec::Vec;
 use hypercall_abi::grant::{
     GNTCOPY_DEST_GREF, GNTCOPY_SOURCE_GREF, GNTMAP_DEVICE_MAP, GNTMAP_READONLY, GNTST_BAD_COPY_ARG,
     GNTST_BAD_DEV_ADDR, GNTST_BAD_DOMAIN, GNTST_BAD_GNTREF, GNTST_BAD_HANDLE, GNTST_BAD_PAGE,
-    GNTST_EAGAIN, GNTST_GENERAL_ERROR, GNTST_OKAY, GNTST_PERMISSION_DENIED, GTF_PERMIT_ACCESS,
-    GTF_READING, GTF_READONLY, GTF_WRITING, GrantCopy, GrantCopySide, MapGrantRef, UnmapGrantRef,
+    GNTST_EAGAIN, GNTST_GENERAL_ERROR, GNTST_NO_SPACE, GNTST_OKAY, GNTST_PERMISSION_DENIED,
+    GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_WRITING, GrantCopy, GrantCopySide,
+    MapGrantRef, UnmapGrantRef,
 };
 use hypercall_abi::ids::{RawDomId, RawGrantRef};
 
@@ -212,6 +213,28 @@ fn a_device_mapping_pins_the_entry_and_holds_the_frame_until_it_is_unmapped() {
         bench.unmap(&world, mapped.handle, mapped.dev_bus_addr),
         GNTST_BAD_HANDLE
     );
+}
+
+#[test]
+fn an_entry_beyond_the_first_few_gets_its_record_when_it_is_used() {
+    let bench = Bench::new();
+    let (granter, world) = bench.pair();
+    let kept = || granter.grants.overhead(&mut Held::enter()).get();
+    for reference in [0, 511] {
+        bench.grant(&granter, reference, GTF_PERMIT_ACCESS, 2, granter.page);
+    }
+    let all: Vec<_> = core::iter::from_fn(|| bench.ram().allocate(0, u64::MAX).ok()).collect();
+    assert_eq!(bench.map(&world, 0, GNTMAP_DEVICE_MAP).status, GNTST_OKAY);
+    let mapped = bench.map(&world, 511, GNTMAP_DEVICE_MAP);
+    assert_eq!((mapped.status, kept()), (GNTST_NO_SPACE, 0));
+    assert_eq!(bench.flags(&granter, 511), GTF_PERMIT_ACCESS);
+
+    drop(all);
+    let mapped = bench.map(&world, 511, GNTMAP_DEVICE_MAP);
+    assert_eq!((mapped.status, kept()), (GNTST_OKAY, 1));
+    assert_eq!(bench.count(granter.page), 3);
+    let unmapped = bench.unmap(&world, mapped.handle, mapped.dev_bus_addr);
+    assert_eq!((unmapped, bench.count(granter.page)), (GNTST_OKAY, 2));
 }
 
 #[test]
