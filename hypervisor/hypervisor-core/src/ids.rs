@@ -373,6 +373,12 @@ impl Nanos {
         Self(nanoseconds)
     }
 
+    /// A time that a guest waits for. Guests count with a sign: what is negative to them has long been.
+    #[must_use]
+    pub const fn deadline(word: u64) -> Self {
+        Self(if word.cast_signed() < 0 { 0 } else { word })
+    }
+
     /// The number of nanoseconds.
     #[must_use]
     pub const fn get(self) -> u64 {

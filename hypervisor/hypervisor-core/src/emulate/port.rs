@@ -12,7 +12,7 @@ use crate::vcpu::Mode;
 pub struct Latches {
     /// Last value written to port 0xcf8.
     pub pci_address: u32,
-    /// Last index written to port 0x70, 7 bits.
+    /// Last index written to port 0x70.
     pub rtc_index: u8,
 }
 
@@ -73,7 +73,7 @@ pub fn write(latches: &mut Latches, port: u16, width: Width, value: u32) {
         (0xcf8, Width::Four) => latches.pci_address = value,
         (0x70, _) => {
             let [low, ..] = value.to_le_bytes();
-            latches.rtc_index = low & 0x7f;
+            latches.rtc_index = low;
         }
         _ => {}
     }
@@ -124,7 +124,7 @@ mod tests {
         write(&mut latches, 0x80, Width::One, 1);
         assert_eq!(read(latches, 0xcf8, Width::Four), 0x8000_1234);
         assert_eq!(read(latches, 0xcf8, Width::One), 0xff);
-        assert_eq!(read(latches, 0x70, Width::One), 0x0f);
+        assert_eq!(read(latches, 0x70, Width::One), 0x8f);
         assert_eq!(read(latches, 0x71, Width::Two), 0xffff);
     }
 }

@@ -39,20 +39,10 @@ fn try_copy<M: Machine, W: World>(
     held: &mut Held<'_, 0>,
 ) -> Result<(), Status> {
     let by_grant = |flag| request.flags & flag != 0;
-    let source = take(
-        call,
-        &request.source,
-        by_grant(GNTCOPY_SOURCE_GREF),
-        Access::Read,
-        held,
-    )?;
-    let dest = take(
-        call,
-        &request.dest,
-        by_grant(GNTCOPY_DEST_GREF),
-        Access::Write,
-        held,
-    );
+    let source = By::find(call, &request.source, by_grant(GNTCOPY_SOURCE_GREF), held)?;
+    let dest = By::find(call, &request.dest, by_grant(GNTCOPY_DEST_GREF), held)?;
+    let source = take(call, &request.source, source, Access::Read, held)?;
+    let dest = take(call, &request.dest, dest, Access::Write, held);
     let result = match dest {
         Ok(dest) => {
             let result = transfer(call, request, source.frame, dest.frame);
@@ -65,33 +55,60 @@ fn try_copy<M: Machine, W: World>(
     result
 }
 
+/// By what right a side is used: both domains are looked up before either side is.
+enum By<P> {
+    /// It is a frame of the caller's own.
+    Own,
+    /// It is a frame of a domain, which only a grant gives.
+    Nothing,
+    /// A grant of this domain.
+    Grant(P),
+}
+
+impl<P> By<P> {
+    #[inline(always)]
+    fn find<M: Machine, W: World<Peer = P>>(
+        call: GrantCall<'_, M, W>,
+        side: &GrantCopySide,
+        by_grant: bool,
+        held: &mut Held<'_, 0>,
+    ) -> Result<Self, Status> {
+        let domid = match side.domid.0 {
+            DOMID_SELF if !by_grant => return Ok(Self::Own),
+            DOMID_SELF => call.own().domid(),
+            other => other,
+        };
+        let peer = call.world.find(domid, held).ok_or(Status::BadDomain)?;
+        Ok(if by_grant {
+            Self::Grant(peer)
+        } else {
+            Self::Nothing
+        })
+    }
+}
+
 #[inline(always)]
 fn take<'a, M: Machine, W: World>(
     call: GrantCall<'a, M, W>,
     side: &GrantCopySide,
-    by_grant: bool,
+    by: By<W::Peer>,
     access: Access,
     held: &mut Held<'_, 0>,
 ) -> Result<Side<'a, M, W::Peer>, Status> {
-    if !by_grant {
-        if side.domid.0 != DOMID_SELF {
-            return Err(Status::PermissionDenied);
+    let granter = match by {
+        By::Nothing => return Err(Status::PermissionDenied),
+        By::Own => {
+            let owner = call.own().memory().owner();
+            let (frame, references) = references(call.ram, owner, side.reference, access)?;
+            return Ok(Side {
+                frame,
+                references: Some(references),
+                pinned: None,
+                access,
+            });
         }
-        let owner = call.own().memory().owner();
-        let (frame, references) = references(call.ram, owner, side.reference, access)?;
-        return Ok(Side {
-            frame,
-            references: Some(references),
-            pinned: None,
-            access,
-        });
-    }
-    let domid = if side.domid.0 == DOMID_SELF {
-        call.own().domid()
-    } else {
-        side.domid.0
+        By::Grant(granter) => granter,
     };
-    let granter = call.world.find(domid, held).ok_or(Status::BadDomain)?;
     let [reference, _] = halves(side.reference);
     let owner = granter.memory().owner();
     let grantee = call.own().domid();

@@ -78,41 +78,31 @@ pub fn grant_table_op<M: Machine, W: World>(
         GNTTABOP_COPY => each(call, array, count, |request: &mut GrantCopy| {
             copy::copy(call, request, held);
         }),
-        GNTTABOP_SETUP_TABLE => single(
-            call,
-            array,
-            count,
-            Tell::Done,
-            |request: &mut SetupTable| {
-                if !is_guest(request.frame_list.address()) {
-                    return Err(Errno::EFAULT);
-                }
-                query::setup_table(call, request, held);
-                Ok(())
-            },
-        ),
-        GNTTABOP_QUERY_SIZE => single(call, array, count, Tell::Done, |request: &mut QuerySize| {
+        // The two that tell and set a version have no list: their count says nothing.
+        GNTTABOP_SETUP_TABLE | GNTTABOP_QUERY_SIZE | GNTTABOP_GET_STATUS_FRAMES if count != 1 => {
+            GrantOutcome::Refused(Errno::EINVAL)
+        }
+        GNTTABOP_SETUP_TABLE => single(call, array, Tell::Done, |request: &mut SetupTable| {
+            if !is_guest(request.frame_list.address()) {
+                return Err(Errno::EFAULT);
+            }
+            query::setup_table(call, request, held);
+            Ok(())
+        }),
+        GNTTABOP_QUERY_SIZE => single(call, array, Tell::Done, |request: &mut QuerySize| {
             query::query_size(call, request, held);
             Ok(())
         }),
-        GNTTABOP_SET_VERSION => single(call, array, count, Tell::Always, query::set_version),
-        GNTTABOP_GET_VERSION => single(
-            call,
-            array,
-            count,
-            Tell::Done,
-            |request: &mut GetVersion| query::get_version(call, request, held),
-        ),
-        GNTTABOP_GET_STATUS_FRAMES => single(
-            call,
-            array,
-            count,
-            Tell::Done,
-            |request: &mut GetStatusFrames| {
+        GNTTABOP_SET_VERSION => single(call, array, Tell::Always, query::set_version),
+        GNTTABOP_GET_VERSION => single(call, array, Tell::Done, |request: &mut GetVersion| {
+            query::get_version(call, request, held)
+        }),
+        GNTTABOP_GET_STATUS_FRAMES => {
+            single(call, array, Tell::Done, |request: &mut GetStatusFrames| {
                 query::get_status_frames(call, request, held);
                 Ok(())
-            },
-        ),
+            })
+        }
         GNTTABOP_CACHE_FLUSH => cache_flush(call, array, count, held),
         GNTTABOP_TRANSFER => GrantOutcome::Refused(Errno::EOPNOTSUPP),
         _ => GrantOutcome::Refused(Errno::ENOSYS),
@@ -187,13 +177,9 @@ enum Tell {
 fn single<M: Machine, W: World, T: FromBytes + IntoBytes + Immutable>(
     call: GrantCall<'_, M, W>,
     at: u64,
-    count: u32,
     tell: Tell,
     run: impl FnOnce(&mut T) -> Result<(), Errno>,
 ) -> GrantOutcome {
-    if count != 1 {
-        return GrantOutcome::Refused(Errno::EINVAL);
-    }
     let mut request = match call.guest().read::<T>(at) {
         Ok(request) => request,
         Err(error) => return error.into(),

@@ -62,6 +62,9 @@ pub fn memory_op<M: Machine, R: Requester<M>>(
             populate::run(caller, operation, first, GuestPtr::new(argument))
         }
         XENMEM_DECREASE_RESERVATION => release::run(caller, first, GuestPtr::new(argument)),
+        XENMEM_ADD_TO_PHYSMAP_BATCH => {
+            query::add_to_physmap_batch(caller, GuestPtr::new(argument)).into()
+        }
         _ if first != 0 => MemoryOutcome::Refused(Errno::EINVAL),
         XENMEM_EXCHANGE => exchange::run(caller, GuestPtr::new(argument)),
         XENMEM_MAXIMUM_RAM_PAGE => MemoryOutcome::Done(caller.ram().frames.limit().get()),
@@ -75,9 +78,6 @@ pub fn memory_op<M: Machine, R: Requester<M>>(
         XENMEM_MACHINE_MEMORY_MAP => query::machine_map(caller, GuestPtr::new(argument)).into(),
         XENMEM_MACHPHYS_MAPPING => query::machphys_mapping(caller, GuestPtr::new(argument)).into(),
         XENMEM_ADD_TO_PHYSMAP => query::add_to_physmap(caller, GuestPtr::new(argument)).into(),
-        XENMEM_ADD_TO_PHYSMAP_BATCH => {
-            query::add_to_physmap_batch(caller, GuestPtr::new(argument)).into()
-        }
         XENMEM_REMOVE_FROM_PHYSMAP => {
             query::remove_from_physmap(caller, GuestPtr::new(argument)).into()
         }

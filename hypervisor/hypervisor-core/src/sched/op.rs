@@ -74,7 +74,7 @@ fn poll<M: Machine>(caller: &mut Caller<'_, M>, from: In<SchedPoll>) -> Result<(
         return answer.map(drop);
     }
     if wanted.timeout != 0 {
-        timer::arm(caller, AlarmKind::Poll, Nanos::new(wanted.timeout));
+        timer::arm(caller, AlarmKind::Poll, Nanos::deadline(wanted.timeout));
     }
     Ok(())
 }

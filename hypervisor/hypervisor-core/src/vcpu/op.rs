@@ -195,7 +195,7 @@ fn set_singleshot_timer<M: Machine>(
 ) -> Result<(), Errno> {
     own(caller, vcpu)?;
     let wanted = caller.copy_in(from.0)?;
-    let at = Nanos::new(wanted.timeout_abs_ns);
+    let at = Nanos::deadline(wanted.timeout_abs_ns);
     if at > caller.now() {
         timer::arm(caller, AlarmKind::OneShot, at);
         return Ok(());
