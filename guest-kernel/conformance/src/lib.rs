@@ -21,7 +21,7 @@ pub use gate::{
     Registers, address_of, call, call_by, call_marked, call_with_registers, event, prepare,
 };
 pub use report::{Role, check, finish, role, skip, start, unless_first};
-pub use sabotage::seen;
+pub use sabotage::{sabotaged, seen};
 
 /// An address of the hypervisor's part.
 pub const HYPERVISOR: u64 = 0xffff_8300_0000_0000;

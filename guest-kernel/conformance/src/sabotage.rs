@@ -59,6 +59,15 @@ pub(crate) fn act() -> Act {
     }
 }
 
+/// What a call under test answers that is issued by assembly of the check's own, if it is not to be carried out.
+#[must_use]
+pub fn sabotaged() -> Option<i64> {
+    match act() {
+        Act::Answer(instead) => Some(instead),
+        Act::Carry => None,
+    }
+}
+
 /// What calls under test carry in R9.
 pub(crate) fn mark() -> u64 {
     match MODE.load(Ordering::Relaxed) {

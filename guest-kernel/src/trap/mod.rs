@@ -13,8 +13,8 @@ use core::arch::global_asm;
 pub use fault::Fault;
 pub use frame::{SYSTEM_CALL, TrapFrame, UPCALL};
 pub use probe::probe;
-pub use table::open_gate;
-pub(crate) use table::{callback_address, entries, install};
+pub(crate) use table::{callback_address, entries};
+pub use table::{install, open_gate};
 
 use crate::smp::USER_RETURN_OFFSET;
 use crate::{console, event, shutdown};

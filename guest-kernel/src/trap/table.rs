@@ -58,8 +58,8 @@ pub(crate) fn entries() -> impl Iterator<Item = TrapInfo> {
         .chain(gates)
 }
 
-/// Gives this vCPU its trap table and its callbacks.
-pub(crate) fn install() {
+/// Gives this vCPU its trap table and its callbacks: once at its start, and again where a kernel had put others there.
+pub fn install() {
     let mut table = [TrapInfo::default(); EXCEPTIONS as usize + 1];
     for (slot, info) in table
         .iter_mut()

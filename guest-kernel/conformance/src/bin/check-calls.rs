@@ -5,7 +5,7 @@
 use core::arch::asm;
 
 use guest_conformance::errno::{EFAULT, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP, EPERM};
-use guest_conformance::fixture::read;
+use guest_conformance::fixture::{close, loop_port, read};
 use guest_conformance::{
     HYPERVISOR, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, call_with_registers, check,
     finish, note, role, seen, skip, start, unless_first,
@@ -39,6 +39,8 @@ fn main(boot: &'static Boot) {
     addresses();
     operations();
     refused();
+    unanswered();
+    devices();
     multicall();
     finish()
 }
@@ -485,6 +487,68 @@ fn refused() {
     }
     check("refused.paravane_op", ENOSYS, || {
         call(56_u32, &[u64::MAX, 0])
+    });
+}
+
+/// Calls that Xen answers and Paravane does not.
+fn unanswered() {
+    let words = [0_u64; 16];
+    let at = address_of(&words);
+    check("unanswered.sched_op_compat", 0, || call(6_u32, &[0, 0]));
+    check("unanswered.event_channel_op_compat", 0, || {
+        let port = loop_port();
+        let place = [9 | u64::from(port) << 32, 0];
+        let result = call(16_u32, &[address_of(&place)]);
+        close(port);
+        result
+    });
+    check("unanswered.physdev_op_compat", 0, || {
+        let place = [6_u64, 1];
+        call(19_u32, &[address_of(&place)])
+    });
+    check("unanswered.xenoprof_op", [EINVAL, EFAULT], || {
+        [call(31_u32, &[100, 0]), call(31_u32, &[0, UNMAPPED])]
+    });
+    check("unanswered.hvm_op", [EFAULT, EINVAL], || {
+        [call(34_u32, &[1, UNMAPPED]), call(34_u32, &[5, 0])]
+    });
+    check("unanswered.dm_op", -61, || call(41_u32, &[SELF, 0, at]));
+    check("unanswered.hypfs_op", unless_first(EINVAL, EPERM), || {
+        call(42_u32, &[0, UNMAPPED, 0, UNMAPPED, 0])
+    });
+    check("unanswered.tmem_op", -38, || call(38_u32, &[at]));
+}
+
+/// Interrupts and devices, for a domain that has none.
+fn devices() {
+    if role() == Role::First {
+        for name in [
+            "physdev.told-to-nobody",
+            "physdev.of-the-first-domain",
+            "physdev.of-no-interrupt",
+            "physdev.end-of-interrupt-frame",
+        ] {
+            skip(name, "the first domain has the machine's devices");
+        }
+        return;
+    }
+    let words = [0_u64; 16];
+    let at = address_of(&words);
+    check("physdev.told-to-nobody", [0, 0], || {
+        [4, 23].map(|command: u64| call(number::PHYSDEV_OP, &[command, at]))
+    });
+    check("physdev.of-the-first-domain", [EPERM; 12], || {
+        [8, 9, 10, 15, 16, 21, 24, 25, 26, 29, 30, 31]
+            .map(|command: u64| call(number::PHYSDEV_OP, &[command, at]))
+    });
+    check(
+        "physdev.of-no-interrupt",
+        [0, EINVAL, EPERM, EPERM, EPERM, EPERM],
+        || [5, 12, 13, 14, 19, 27].map(|command: u64| call(number::PHYSDEV_OP, &[command, at])),
+    );
+    check("physdev.end-of-interrupt-frame", [EINVAL; 2], || {
+        [17, 28]
+            .map(|command: u64| call(number::PHYSDEV_OP, &[command, address_of(&0xff_ffff_u64)]))
     });
 }
 
