@@ -82,12 +82,6 @@ pub fn enable() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Whether this domain has FIFO events.
-#[must_use]
-pub fn is_enabled() -> bool {
-    QUEUES_OF_ALL.is_completed()
-}
-
 /// The word of a port, if this domain has FIFO events.
 pub(super) fn word(port: RawPort) -> Option<&'static AtomicU32> {
     QUEUES_OF_ALL.get()?.word(usize::try_from(port.0).ok()?)

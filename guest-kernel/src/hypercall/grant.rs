@@ -1,8 +1,8 @@
 //! `grant_table_op`: one element per call, with its status as a typed error.
 
 use hypercall_abi::grant::{
-    GNTTABOP_COPY, GNTTABOP_MAP_GRANT_REF, GNTTABOP_QUERY_SIZE, GNTTABOP_SETUP_TABLE,
-    GNTTABOP_UNMAP_GRANT_REF, GrantCopy, MapGrantRef, QuerySize, SetupTable, UnmapGrantRef,
+    GNTTABOP_COPY, GNTTABOP_MAP_GRANT_REF, GNTTABOP_SETUP_TABLE, GNTTABOP_UNMAP_GRANT_REF,
+    GrantCopy, MapGrantRef, SetupTable, UnmapGrantRef,
 };
 use hypercall_abi::number::GRANT_TABLE_OP;
 use hypercall_abi::{GuestPtr, RawDomId, RawMfn};
@@ -66,21 +66,6 @@ pub fn setup_table(frames: &mut [RawMfn]) -> Result<(), GrantError> {
     // SAFETY: writes the list of frames, as long as stated.
     unsafe { grant_op(GNTTABOP_SETUP_TABLE, &mut element) }?;
     check(element.status)
-}
-
-/// How many frames the table has, and may have.
-///
-/// # Errors
-/// None for oneself.
-pub fn query_size() -> Result<(u32, u32), GrantError> {
-    let mut element = QuerySize {
-        dom: RawDomId::SELF,
-        ..QuerySize::default()
-    };
-    // SAFETY: writes the element only.
-    unsafe { grant_op(GNTTABOP_QUERY_SIZE, &mut element) }?;
-    check(element.status)?;
-    Ok((element.nr_frames, element.max_nr_frames))
 }
 
 /// Maps another domain's grant; fills the element's handle.

@@ -1,7 +1,7 @@
 //! `physdev_op`: the one operation that kernels without devices use.
 
 use hypercall_abi::number::PHYSDEV_OP;
-use hypercall_abi::physdev::{PHYSDEVOP_EOI, PHYSDEVOP_SET_IOPL, PhysdevEoi, PhysdevSetIopl};
+use hypercall_abi::physdev::{PHYSDEVOP_SET_IOPL, PhysdevSetIopl};
 
 use super::{Errno, operation};
 
@@ -12,13 +12,4 @@ use super::{Errno, operation};
 pub fn set_iopl(iopl: u32) -> Result<(), Errno> {
     // SAFETY: reads the argument only; ports that the domain has no right to stay closed.
     unsafe { operation(PHYSDEV_OP, PHYSDEVOP_SET_IOPL, &mut PhysdevSetIopl { iopl }) }.map(|_| ())
-}
-
-/// Ends a physical interrupt that wants to be told.
-///
-/// # Errors
-/// `EINVAL` for one that the domain does not have.
-pub fn eoi(irq: u32) -> Result<(), Errno> {
-    // SAFETY: reads the argument only.
-    unsafe { operation(PHYSDEV_OP, PHYSDEVOP_EOI, &mut PhysdevEoi { irq }) }.map(|_| ())
 }

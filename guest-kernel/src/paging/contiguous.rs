@@ -15,6 +15,11 @@ pub struct Contiguous {
     first: Mfn,
 }
 
+/// `count` frames in a row.
+fn run(first: Mfn, count: usize) -> Vec<Mfn> {
+    (first.0..).take(count).map(Mfn).collect()
+}
+
 impl Contiguous {
     /// Takes 2^`order` frames. If the domain is at its maximum, that many pages of the heap are given back first.
     ///
@@ -24,17 +29,20 @@ impl Contiguous {
         let count = 1_usize << order;
         let mut list = [UNNAMED.0];
         if memory::populate_physmap(&mut list, order) == 0 {
-            frames::release(count)?;
+            let pages = frames::release(count)?;
             if memory::populate_physmap(&mut list, order) == 0 {
+                // Another domain may have got them meanwhile: then they stay away.
+                let _back = frames::take(&pages);
                 return Err(PagingError::NoFrames);
             }
         }
         let first = Mfn(list[0]);
-        let frames: Vec<Mfn> = (first.0..).take(count).map(Mfn).collect();
-        Ok(Self {
-            mapping: Mapping::new(&frames, Access::ReadWrite)?,
-            first,
-        })
+        let frames = run(first, count);
+        let mapping = Mapping::new(&frames, Access::ReadWrite).inspect_err(|_| {
+            // Mapped nowhere, they would be lost to everybody.
+            memory::decrease_reservation(&frames);
+        })?;
+        Ok(Self { mapping, first })
     }
 
     /// Address of the first byte.
@@ -64,8 +72,7 @@ impl Contiguous {
 
 impl Drop for Contiguous {
     fn drop(&mut self) {
-        let count = self.mapping.len() / PAGE_SIZE;
-        let frames: Vec<Mfn> = (self.first.0..).take(count).map(Mfn).collect();
+        let frames = run(self.first, self.mapping.len() / PAGE_SIZE);
         // The frames leave the domain when their last mapping goes, which is when the field is dropped.
         let _given_back = memory::decrease_reservation(&frames);
     }

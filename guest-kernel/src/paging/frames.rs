@@ -38,10 +38,14 @@ pub fn release(count: usize) -> Result<Vec<Pfn>, PagingError> {
         return Err(PagingError::OutOfMemory);
     }
     // SAFETY: the pages were free, and are leaked: nobody uses them.
-    unsafe { direct::detach(&pages) }?;
+    if let Err(error) = unsafe { direct::detach(&pages) } {
+        // For want of memory for the request: the pages are mapped as they were.
+        pages.into_iter().for_each(add_to_heap);
+        return Err(error);
+    }
     let released = memory::decrease_reservation(&frames);
-    // What the hypervisor would not take stays this domain's, as before.
-    give_to_heap(&pages[released..], &frames[released..])?;
+    // What the hypervisor would not take stays this domain's, as before; unused, if there is no memory to map it again.
+    let _kept = give_to_heap(&pages[released..], &frames[released..]);
     pages.truncate(released);
     if pages.is_empty() {
         Err(PagingError::NoFrames)
@@ -79,9 +83,12 @@ fn give_to_heap(pages: &[Pfn], frames: &[Mfn]) -> Result<(), PagingError> {
         return Ok(());
     }
     direct::attach(pages, frames)?;
-    for &page in pages {
-        // SAFETY: the page is mapped now, writable, and nobody uses it.
-        unsafe { heap::add_page(direct::address_of(page)) };
-    }
+    pages.iter().copied().for_each(add_to_heap);
     Ok(())
+}
+
+/// Adds a page that is mapped and that nobody uses.
+fn add_to_heap(page: Pfn) {
+    // SAFETY: the callers have mapped it writable, and hold the only right to it.
+    unsafe { heap::add_page(direct::address_of(page)) };
 }

@@ -43,14 +43,6 @@ pub const SYSTEM_CALL: u64 = 257;
 /// Bytes from one entry stub to the next.
 pub(super) const STUB_STRIDE: u64 = 16;
 
-impl TrapFrame {
-    /// True when the context was in user mode.
-    #[must_use]
-    pub fn from_user(&self) -> bool {
-        self.cs & 3 == 3
-    }
-}
-
 const _: () = assert!(
     size_of::<TrapFrame>() == 176,
     "entry.s pushes 15 registers, vector and error code"
