@@ -55,9 +55,6 @@ impl Hold {
             reset();
         }
         cover_vcpus();
-        for vcpu in smp::online() {
-            HEARTS.of(vcpu).go.set();
-        }
         Self(())
     }
 }
@@ -68,12 +65,12 @@ impl Drop for Hold {
     }
 }
 
-/// Gives every online vCPU its heart, once.
+/// Gives every online vCPU its heart, once, and lets it look whether it is to beat.
 pub(crate) fn cover_vcpus() {
     for vcpu in smp::online() {
         let heart = HEARTS.of(vcpu);
+        heart.go.set();
         if !heart.covered.swap(true, Ordering::Relaxed) {
-            heart.go.set();
             task::spawn_on(vcpu, beat_for_ever(vcpu));
         }
     }
