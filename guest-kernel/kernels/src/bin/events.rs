@@ -194,7 +194,7 @@ async fn timers() {
     let before = now();
     let polled = hypercall::sched::poll(RawPort(1), before + 2 * MILLISECOND);
     check!(
-        polled.is_ok() && now() >= before,
+        polled.is_ok() && now() - before < 5 * SECOND,
         "a poll comes back by its time"
     );
 }

@@ -70,17 +70,19 @@ fn timers() {
     );
     // An event before the block would be gone by then.
     let masked = upcall::mask();
+    let deadline = now() + 5 * MILLISECOND;
     check!(
-        issue(SET_TIMER_OP, [now() + 5 * MILLISECOND, 0, 0, 0, 0]) == Ok(0),
+        issue(SET_TIMER_OP, [deadline, 0, 0, 0, 0]) == Ok(0),
         "set_timer_op arms the same timer"
     );
-    let start = now();
     sched::block();
     drop(masked);
+    let woken = now();
+    // A hypervisor may join timers that are close to each other.
     check!(
-        now() >= start,
-        "and wakes the vCPU ({} us)",
-        (now() - start) / 1000
+        woken + MILLISECOND / 10 >= deadline,
+        "and wakes the vCPU then ({} us late)",
+        woken.saturating_sub(deadline) / 1000
     );
     check!(issue(SET_TIMER_OP, [0; 5]) == Ok(0), "time 0 stops it");
     check!(
