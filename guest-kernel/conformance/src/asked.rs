@@ -59,8 +59,7 @@ impl Ask {
         let operation = self
             .operation
             .map_or(0, |number| OPERATION | u64::from(number) << 32);
-        let [low, high] = answer.to_le_bytes();
-        u64::from(u16::from_le_bytes([low, high])) | mark | operation | u64::from(self.call) << 24
+        u64::from(answer.cast_unsigned()) | mark | operation | u64::from(self.call) << 24
     }
 
     fn unpack(word: u64) -> Option<Self> {
@@ -181,9 +180,10 @@ fn add(call: u32, operation: Option<u64>, answer: Answer) {
     let free = ASKED
         .iter()
         .find(|place| [0, word].contains(&place.load(Relaxed)));
-    if let Some(place) = free {
-        place.store(word, Relaxed);
-    }
+    let Some(place) = free else {
+        panic!("a check asks for more kinds of answers than it can tell")
+    };
+    place.store(word, Relaxed);
 }
 
 /// What the check that runs has asked so far, for its line.

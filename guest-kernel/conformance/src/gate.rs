@@ -51,19 +51,15 @@ fn issue(number: u64, arguments: &[u64], mark: u64) -> Registers {
 /// Issues a call that a check is about.
 fn issue_noted(number: u64, arguments: &[u64]) -> Registers {
     let out = issue(number, arguments, sabotage::mark());
-    asked::note(number, arguments, signed(out.rax));
+    asked::note(number, arguments, out.rax.cast_signed());
     out
-}
-
-fn signed(value: u64) -> i64 {
-    i64::from_ne_bytes(value.to_ne_bytes())
 }
 
 /// The call under test: its result.
 pub fn call(number: impl Into<u64>, arguments: &[u64]) -> i64 {
     match sabotage::act() {
         Act::Answer(instead) => instead,
-        Act::Carry => signed(issue_noted(number.into(), arguments).rax),
+        Act::Carry => issue_noted(number.into(), arguments).rax.cast_signed(),
     }
 }
 
@@ -71,7 +67,7 @@ pub fn call(number: impl Into<u64>, arguments: &[u64]) -> i64 {
 pub fn call_with_registers(number: impl Into<u64>, arguments: &[u64]) -> Registers {
     match sabotage::act() {
         Act::Answer(instead) => Registers {
-            rax: u64::from_ne_bytes(instead.to_ne_bytes()),
+            rax: instead.cast_unsigned(),
             ..Registers::default()
         },
         Act::Carry => issue_noted(number.into(), arguments),
@@ -92,12 +88,12 @@ pub fn call_by(number: u32, arguments: &[u64], make: impl FnOnce(u64) -> i64) ->
 
 /// Makes a call for the domain whose check it belongs to, with the mark that came from there.
 pub fn call_marked(number: u64, arguments: &[u64], mark: u64) -> i64 {
-    signed(issue(number, arguments, mark).rax)
+    issue(number, arguments, mark).rax.cast_signed()
 }
 
 /// A call that prepares a check or cleans up after it.
 pub fn prepare(number: impl Into<u64>, arguments: &[u64]) -> i64 {
-    signed(issue(number.into(), arguments, 0).rax)
+    issue(number.into(), arguments, 0).rax.cast_signed()
 }
 
 /// An event-channel operation under test on a structure of up to three words; its result and the structure afterwards.

@@ -326,7 +326,7 @@ fn bases() {
 
 fn debug() {
     let set = |register: u64, value: u64| call(SET_DEBUGREG, &[register, value]);
-    let get = |register: u64| u64::from_ne_bytes(call(GET_DEBUGREG, &[register]).to_ne_bytes());
+    let get = |register: u64| call(GET_DEBUGREG, &[register]).cast_unsigned();
     check("debugreg.address-registers", (0, 0x1000), || {
         let answer = (set(0, 0x1000), get(0));
         prepare(SET_DEBUGREG, &[0, 0]);
