@@ -21,6 +21,7 @@ use crate::ring::{CONSOLE_INPUT, CONSOLE_OUTPUT, Reader, Writer};
 use crate::smp::VcpuId;
 use crate::start::Boot;
 use crate::sync::Lock;
+use crate::timer::{SECOND, now};
 use output::Output;
 
 /// Input that nobody has read; what comes beyond it is dropped.
@@ -109,10 +110,11 @@ pub fn flush() {
     OUTPUT.lock().drain();
 }
 
-/// Output on the way down: nothing is waited for that may never come.
+/// Output on the way down: a server that reads nothing more is waited for a second, and the lock not at all.
 pub fn emergency(arguments: fmt::Arguments<'_>) {
     match OUTPUT.try_lock() {
         Some(mut output) => {
+            output.wait_until(now().saturating_add(SECOND));
             let _written = output.write_fmt(arguments);
             output.drain();
         }

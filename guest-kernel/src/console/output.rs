@@ -36,6 +36,8 @@ struct Ring {
     writer: Writer,
     port: RawPort,
     waiting: VecDeque<u8>,
+    /// Until when the server is waited for.
+    deadline: u64,
 }
 
 impl Output {
@@ -48,6 +50,7 @@ impl Output {
             writer,
             port,
             waiting: VecDeque::new(),
+            deadline: u64::MAX,
         });
     }
 
@@ -64,6 +67,13 @@ impl Output {
     pub(super) fn flush(&mut self) {
         if let Some(ring) = &mut self.ring {
             ring.flush();
+        }
+    }
+
+    /// From this time on the server is waited for no more.
+    pub(super) fn wait_until(&mut self, deadline: u64) {
+        if let Some(ring) = &mut self.ring {
+            ring.deadline = deadline;
         }
     }
 
@@ -131,7 +141,7 @@ impl Ring {
             return;
         }
         let was_open = event::mask_port(self.port);
-        while self.waiting.len() > left {
+        while self.waiting.len() > left && now() < self.deadline {
             event::clear(self.port);
             match self.writer.space() {
                 Ok(0) if sched::poll(self.port, now() + LOOK_AGAIN).is_err() => break,
