@@ -19,7 +19,6 @@ use crate::heap::Page;
 use crate::hypercall::{self, Errno};
 use crate::paging::{Memory, Mfn, PAGE_SIZE};
 use crate::smp::{self, MAX_VCPUS};
-use crate::sync::PerVcpu;
 
 const PENDING: u32 = 1 << EVTCHN_FIFO_PENDING;
 const MASKED: u32 = 1 << EVTCHN_FIFO_MASKED;
@@ -40,10 +39,6 @@ struct Queues {
 }
 
 static QUEUES_OF_ALL: Once<Queues> = Once::new();
-
-/// The port that each queue goes on with; 0: the one that its head names.
-static NEXT: PerVcpu<[AtomicU32; QUEUES]> =
-    PerVcpu::new([const { [const { AtomicU32::new(0) }; QUEUES] }; MAX_VCPUS]);
 
 /// Changes this domain to FIFO events. Ports that were open stay open, and what is pending is delivered. Call it before
 /// another vCPU is started.
@@ -113,18 +108,19 @@ pub(super) fn drain(mut handle: impl FnMut(usize)) -> bool {
         .u32(block + offset_of!(EvtchnFifoControlBlock, ready));
     let heads = block + offset_of!(EvtchnFifoControlBlock, head);
     let info = shared::vcpu_info();
+    // The port that each queue goes on with; 0: the one that its head names.
+    let mut next = [0; QUEUES];
     while info.upcall_pending.swap(0, Ordering::SeqCst) != 0 {
         let mut todo = ready.swap(0, Ordering::SeqCst);
         while todo != 0 {
             let queue = todo.trailing_zeros() as usize & (QUEUES - 1);
-            let next = &NEXT.here()[queue];
-            let mut port = next.load(Ordering::Relaxed);
+            let mut port = next[queue];
             if port == 0 {
                 let head = queues.control.u32(heads + queue * size_of::<u32>());
                 port = head.load(Ordering::SeqCst);
             }
             let (link, deliver) = queues.take(port);
-            next.store(link, Ordering::Relaxed);
+            next[queue] = link;
             if link == 0 {
                 todo &= !(1 << queue);
             }
