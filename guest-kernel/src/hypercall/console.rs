@@ -3,17 +3,14 @@
 use hypercall_abi::console::{CONSOLEIO_READ, CONSOLEIO_WRITE};
 use hypercall_abi::number::CONSOLE_IO;
 
-use super::{Errno, RegisterWord, hypercall, word};
+use super::{Errno, hypercall, word};
 
 /// Writes bytes.
 ///
 /// # Errors
 /// `EPERM` where the console is not this domain's.
 pub fn write(bytes: &[u8]) -> Result<(), Errno> {
-    let (count, buffer) = (
-        bytes.len().to_register_word(),
-        bytes.as_ptr().addr().to_register_word(),
-    );
+    let (count, buffer) = (bytes.len() as u64, bytes.as_ptr().addr() as u64);
     // SAFETY: reads `bytes` only.
     unsafe {
         hypercall(
@@ -29,10 +26,7 @@ pub fn write(bytes: &[u8]) -> Result<(), Errno> {
 /// # Errors
 /// `EPERM` where the console is not this domain's.
 pub fn read(buffer: &mut [u8]) -> Result<usize, Errno> {
-    let (count, address) = (
-        buffer.len().to_register_word(),
-        buffer.as_mut_ptr().addr().to_register_word(),
-    );
+    let (count, address) = (buffer.len() as u64, buffer.as_mut_ptr().addr() as u64);
     // SAFETY: writes at most `count` bytes into `buffer`.
     unsafe {
         hypercall(

@@ -9,7 +9,7 @@ use hypercall_abi::{GuestPtr, RawDomId, RawMfn};
 use thiserror::Error;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Errno, RegisterWord, hypercall};
+use super::{Errno, hypercall};
 
 /// Why a grant operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -41,7 +41,7 @@ fn check(status: i16) -> Result<(), GrantError> {
 /// # Safety
 /// As [`hypercall`], beyond reading and writing the element.
 unsafe fn grant_op<T: FromBytes + IntoBytes>(command: u32, element: &mut T) -> Result<(), Errno> {
-    let address = core::ptr::from_mut(element).addr().to_register_word();
+    let address = core::ptr::from_mut(element).addr() as u64;
     // SAFETY: the element is ours alone and any bytes in it are a valid T; the rest is the caller's duty.
     unsafe {
         hypercall(
@@ -60,7 +60,7 @@ pub fn setup_table(frames: &mut [RawMfn]) -> Result<(), GrantError> {
     let mut element = SetupTable {
         dom: RawDomId::SELF,
         nr_frames: u32::try_from(frames.len()).map_err(|_| Errno::EINVAL)?,
-        frame_list: GuestPtr::new(frames.as_mut_ptr().addr().to_register_word()),
+        frame_list: GuestPtr::new(frames.as_mut_ptr().addr() as u64),
         ..SetupTable::default()
     };
     // SAFETY: writes the list of frames, as long as stated.

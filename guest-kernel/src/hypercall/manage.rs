@@ -25,7 +25,7 @@ use hypercall_abi::{GuestPtr, RawDomId, RawMfn};
 use zerocopy::FromZeros;
 
 use super::control::paravane_op;
-use super::{Errno, RegisterWord, hypercall};
+use super::{Errno, hypercall};
 use crate::paging::PAGE_SIZE;
 
 /// A structure without addresses in it: the operation reads and writes nothing else of this domain.
@@ -316,7 +316,7 @@ pub fn msix_bind(wish: MsixBind) -> Result<u32, Errno> {
 pub fn log_read(cursor: u64, buffer: &mut [u8]) -> Result<(usize, u64), Errno> {
     let mut argument = LogRead {
         cursor,
-        buffer: GuestPtr::new(buffer.as_mut_ptr().addr().to_register_word()),
+        buffer: GuestPtr::new(buffer.as_mut_ptr().addr() as u64),
         len: u32::try_from(buffer.len()).unwrap_or(u32::MAX),
         ..LogRead::default()
     };
@@ -340,8 +340,8 @@ pub fn memory_write(domain: RawDomId, frames: &[u64], data: &[u8]) -> Result<(),
         let mut argument = MemoryWrite {
             domid: domain,
             count: u32::try_from(frames.len()).unwrap_or(0),
-            frames: GuestPtr::<RawMfn>::new(frames.as_ptr().addr().to_register_word()),
-            data: GuestPtr::new(data.as_ptr().addr().to_register_word()),
+            frames: GuestPtr::<RawMfn>::new(frames.as_ptr().addr() as u64),
+            data: GuestPtr::new(data.as_ptr().addr() as u64),
             ..MemoryWrite::default()
         };
         // SAFETY: both lists are read only, alive, and as long as stated.
@@ -358,7 +358,7 @@ pub fn set_context(domain: RawDomId, vcpu: u32, context: &VcpuGuestContext) -> R
     let mut argument = VcpuSetContext {
         domid: domain,
         vcpu,
-        context: GuestPtr::new(core::ptr::from_ref(context).addr().to_register_word()),
+        context: GuestPtr::new(core::ptr::from_ref(context).addr() as u64),
         ..VcpuSetContext::default()
     };
     // SAFETY: the context is read only and alive.
@@ -376,7 +376,7 @@ pub fn pin_root_of(domain: RawDomId, root: RawMfn) -> Result<(), Errno> {
         arg1: root.0,
         arg2: 0,
     }];
-    let list = operation.as_ptr().addr().to_register_word();
+    let list = operation.as_ptr().addr() as u64;
     // SAFETY: the list is read only; the frame is another domain's and no memory of this one.
     unsafe { hypercall(u64::from(MMUEXT_OP), [list, 1, 0, u64::from(domain.0), 0]) }.map(|_| ())
 }

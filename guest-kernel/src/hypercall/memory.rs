@@ -7,7 +7,7 @@ use hypercall_abi::memory::{
 use hypercall_abi::number::MEMORY_OP;
 use hypercall_abi::{GuestPtr, RawDomId, RawMfn};
 
-use super::{Errno, RegisterWord, operation, word};
+use super::{Errno, operation, word};
 
 /// Frames that the domain has now.
 ///
@@ -42,8 +42,8 @@ pub fn populate_physmap(list: &mut [u64], order: u32) -> usize {
 /// As [`populate_physmap`], for a domain that the caller may manage.
 pub fn populate_physmap_of(domain: RawDomId, list: &mut [u64], order: u32) -> usize {
     let mut request = MemoryReservation {
-        extent_start: GuestPtr::new(list.as_mut_ptr().addr().to_register_word()),
-        nr_extents: list.len().to_register_word(),
+        extent_start: GuestPtr::new(list.as_mut_ptr().addr() as u64),
+        nr_extents: list.len() as u64,
         extent_order: order,
         domid: domain,
         ..MemoryReservation::default()
@@ -57,8 +57,8 @@ pub fn populate_physmap_of(domain: RawDomId, list: &mut [u64], order: u32) -> us
 /// A frame that is still mapped or used stays until that ends, so nothing in use can vanish.
 pub fn decrease_reservation(frames: &[RawMfn]) -> usize {
     let mut request = MemoryReservation {
-        extent_start: GuestPtr::new(frames.as_ptr().addr().to_register_word()),
-        nr_extents: frames.len().to_register_word(),
+        extent_start: GuestPtr::new(frames.as_ptr().addr() as u64),
+        nr_extents: frames.len() as u64,
         domid: RawDomId::SELF,
         ..MemoryReservation::default()
     };

@@ -4,7 +4,7 @@ use hypercall_abi::RawDomId;
 use hypercall_abi::mmu::{MmuUpdate, MmuextOp, RawEntry};
 use hypercall_abi::number::{MMU_UPDATE, MMUEXT_OP, UPDATE_VA_MAPPING};
 
-use super::{Errno, RegisterWord, hypercall};
+use super::{Errno, hypercall};
 
 /// Changes the L1 entry of a virtual address; `flags` are `UVMF_*`.
 ///
@@ -14,7 +14,7 @@ use super::{Errno, RegisterWord, hypercall};
 /// # Errors
 /// `EINVAL` without an L1 table there, `EBUSY` for a frame that may not be mapped so.
 pub unsafe fn update_va_mapping(address: usize, entry: RawEntry, flags: u64) -> Result<(), Errno> {
-    let arguments = [address.to_register_word(), entry.0, flags, 0, 0];
+    let arguments = [address as u64, entry.0, flags, 0, 0];
     // SAFETY: the caller answers for the mapping.
     unsafe { hypercall(u64::from(UPDATE_VA_MAPPING), arguments) }.map(|_| ())
 }
@@ -27,10 +27,10 @@ pub unsafe fn update_va_mapping(address: usize, entry: RawEntry, flags: u64) -> 
 /// # Errors
 /// That of the first request refused; those before it are done.
 pub unsafe fn mmu_update(requests: &[MmuUpdate]) -> Result<(), Errno> {
-    let list = requests.as_ptr().addr().to_register_word();
+    let list = requests.as_ptr().addr() as u64;
     let arguments = [
         list,
-        requests.len().to_register_word(),
+        requests.len() as u64,
         0,
         u64::from(RawDomId::SELF.0),
         0,
@@ -47,10 +47,10 @@ pub unsafe fn mmu_update(requests: &[MmuUpdate]) -> Result<(), Errno> {
 /// # Errors
 /// That of the first operation refused; those before it are done.
 pub unsafe fn mmuext_op(operations: &[MmuextOp]) -> Result<(), Errno> {
-    let list = operations.as_ptr().addr().to_register_word();
+    let list = operations.as_ptr().addr() as u64;
     let arguments = [
         list,
-        operations.len().to_register_word(),
+        operations.len() as u64,
         0,
         u64::from(RawDomId::SELF.0),
         0,

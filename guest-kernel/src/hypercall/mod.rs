@@ -38,21 +38,8 @@ pub(crate) unsafe fn operation<T: FromBytes + IntoBytes>(
     unsafe {
         hypercall(
             u64::from(number),
-            [u64::from(command), address.to_register_word(), 0, 0, 0],
+            [u64::from(command), address as u64, 0, 0, 0],
         )
-    }
-}
-
-/// `usize` as a register: the same width on this machine.
-pub(crate) trait RegisterWord {
-    /// The value in a register.
-    fn to_register_word(self) -> u64;
-}
-
-impl RegisterWord for usize {
-    #[inline]
-    fn to_register_word(self) -> u64 {
-        u64::from_ne_bytes(self.to_ne_bytes())
     }
 }
 

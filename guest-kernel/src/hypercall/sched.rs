@@ -7,7 +7,7 @@ use hypercall_abi::sched::{
 };
 use hypercall_abi::{GuestPtr, RawPort};
 
-use super::{Errno, RegisterWord, hypercall, operation};
+use super::{Errno, hypercall, operation};
 
 /// Why a domain stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn block() {
 pub fn poll(port: RawPort, deadline: u64) -> Result<(), Errno> {
     let ports = [port];
     let mut argument = SchedPoll {
-        ports: GuestPtr::new(ports.as_ptr().addr().to_register_word()),
+        ports: GuestPtr::new(ports.as_ptr().addr() as u64),
         nr_ports: 1,
         pad0: 0,
         timeout: deadline,

@@ -4,7 +4,7 @@ use hypercall_abi::number::{SET_SEGMENT_BASE, STACK_SWITCH};
 use hypercall_abi::segment::SEGBASE_GS_KERNEL;
 use hypercall_abi::trap::FLAT_KERNEL_SS;
 
-use super::{Errno, RegisterWord, hypercall};
+use super::{Errno, hypercall};
 
 /// Sets the GS base of kernel mode on this vCPU.
 ///
@@ -14,13 +14,7 @@ use super::{Errno, RegisterWord, hypercall};
 /// # Errors
 /// `EINVAL` for an address that is not canonical.
 pub(crate) unsafe fn set_kernel_gs_base(address: usize) -> Result<(), Errno> {
-    let arguments = [
-        u64::from(SEGBASE_GS_KERNEL),
-        address.to_register_word(),
-        0,
-        0,
-        0,
-    ];
+    let arguments = [u64::from(SEGBASE_GS_KERNEL), address as u64, 0, 0, 0];
     // SAFETY: the caller gives the right block.
     unsafe { hypercall(u64::from(SET_SEGMENT_BASE), arguments) }.map(|_| ())
 }
@@ -33,7 +27,7 @@ pub(crate) unsafe fn set_kernel_gs_base(address: usize) -> Result<(), Errno> {
 /// # Errors
 /// None that the ABI documents.
 pub(crate) unsafe fn stack_switch(top: usize) -> Result<(), Errno> {
-    let arguments = [u64::from(FLAT_KERNEL_SS), top.to_register_word(), 0, 0, 0];
+    let arguments = [u64::from(FLAT_KERNEL_SS), top as u64, 0, 0, 0];
     // SAFETY: the caller answers for the stack.
     unsafe { hypercall(u64::from(STACK_SWITCH), arguments) }.map(|_| ())
 }

@@ -3,7 +3,7 @@
 use hypercall_abi::number::{CALLBACK_OP, SET_TRAP_TABLE};
 use hypercall_abi::trap::{CALLBACKF_MASK_EVENTS, CALLBACKOP_REGISTER, CallbackRegister, TrapInfo};
 
-use super::{Errno, RegisterWord, hypercall, operation};
+use super::{Errno, hypercall, operation};
 
 /// Sets entries of this vCPU's trap table; the list ends with an entry of address 0.
 ///
@@ -13,7 +13,7 @@ use super::{Errno, RegisterWord, hypercall, operation};
 /// # Errors
 /// `EINVAL` for an address that is not canonical.
 pub(crate) unsafe fn set_trap_table(entries: &[TrapInfo]) -> Result<(), Errno> {
-    let arguments = [entries.as_ptr().addr().to_register_word(), 0, 0, 0, 0];
+    let arguments = [entries.as_ptr().addr() as u64, 0, 0, 0, 0];
     // SAFETY: the list is read up to its end mark; the caller answers for the stubs.
     unsafe { hypercall(u64::from(SET_TRAP_TABLE), arguments) }.map(|_| ())
 }

@@ -8,7 +8,7 @@ use hypercall_abi::vcpu::{
     VCPUOP_UP, VcpuGuestContext,
 };
 
-use super::{Errno, RegisterWord, hypercall};
+use super::{Errno, hypercall};
 
 /// Issues one operation on a vCPU; `argument` is an address or 0.
 ///
@@ -37,7 +37,7 @@ pub(crate) unsafe fn initialise(vcpu: u32, context: &VcpuGuestContext) -> Result
         vcpu_op(
             VCPUOP_INITIALISE,
             vcpu,
-            core::ptr::from_ref(context).addr().to_register_word(),
+            core::ptr::from_ref(context).addr() as u64,
         )
     }
     .map(|_| ())
@@ -58,7 +58,7 @@ pub fn up(vcpu: u32) -> Result<(), Errno> {
 /// `ENOENT` for a vCPU that does not exist.
 pub fn runstate(vcpu: u32) -> Result<VcpuRunstateInfo, Errno> {
     let mut info = VcpuRunstateInfo::default();
-    let address = core::ptr::from_mut(&mut info).addr().to_register_word();
+    let address = core::ptr::from_mut(&mut info).addr() as u64;
     // SAFETY: the structure of that command is written, which nobody else holds.
     unsafe { vcpu_op(VCPUOP_GET_RUNSTATE_INFO, vcpu, address) }?;
     Ok(info)
@@ -96,7 +96,7 @@ pub fn set_singleshot_timer(vcpu: u32, deadline: u64) -> Result<(), Errno> {
         vcpu_op(
             VCPUOP_SET_SINGLESHOT_TIMER,
             vcpu,
-            core::ptr::from_ref(&argument).addr().to_register_word(),
+            core::ptr::from_ref(&argument).addr() as u64,
         )
     }
     .map(|_| ())

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::event::shared;
 use crate::heap;
-use crate::hypercall::{RegisterWord, cpuid, mmu, word};
+use crate::hypercall::{cpuid, mmu, word};
 use crate::start::Boot;
 
 unsafe extern "C" {
@@ -196,7 +196,7 @@ impl Plan {
         let l3 = self.frame(self.new_tables.end - 1);
         let slot = DIRECT_BASE >> 39 & (ENTRIES - 1);
         let update = MmuUpdate {
-            ptr: (root.0 << 12) | (8 * slot.to_register_word()),
+            ptr: (root.0 << 12) | (8 * slot as u64),
             val: l3.0 << 12 | TABLE_FLAGS.bits(),
         };
         // SAFETY: nothing is mapped in this slot yet, and what appears there belongs to nobody.
@@ -223,7 +223,7 @@ impl Plan {
 
 fn add_to_heap(pages: Range<usize>) {
     if !pages.is_empty() {
-        let start = direct::address_of(Pfn(pages.start.to_register_word()));
+        let start = direct::address_of(Pfn(pages.start as u64));
         // SAFETY: the pages are mapped in the direct map only, and nobody uses them.
         unsafe { heap::add(start, pages.len() * PAGE_SIZE) };
     }

@@ -8,7 +8,7 @@ use hypercall_abi::mmu::{
 };
 
 use super::{DIRECT_BASE, DIRECT_SIZE, Mfn, PAGE_SIZE, PagingError, Pfn, bootstrap, tables};
-use crate::hypercall::{RegisterWord, mmu, word};
+use crate::hypercall::{mmu, word};
 use crate::start::Boot;
 
 /// Address of a page in the direct map.
@@ -23,7 +23,7 @@ pub fn page_at(address: usize) -> Option<Pfn> {
     let offset = address
         .checked_sub(DIRECT_BASE)
         .filter(|&offset| offset < DIRECT_SIZE)?;
-    Some(Pfn((offset / PAGE_SIZE).to_register_word()))
+    Some(Pfn((offset / PAGE_SIZE) as u64))
 }
 
 /// The machine frame mapped at any address of this kernel.

@@ -7,7 +7,6 @@ use hypercall_abi::{Errno, RawDomId, RawGrantRef};
 
 use super::area::Addresses;
 use super::{Access, PAGE_SIZE};
-use crate::hypercall::RegisterWord;
 use crate::hypercall::grant::{GrantError, map, unmap};
 
 /// Grants mapped side by side; dropping it unmaps them.
@@ -37,7 +36,7 @@ impl GrantMapping {
         };
         for (address, &gref) in mapping.addresses.each().zip(references) {
             let mut element = MapGrantRef {
-                host_addr: address.to_register_word(),
+                host_addr: address as u64,
                 flags: GNTMAP_HOST_MAP | read_only,
                 gref,
                 dom: domain,
@@ -63,7 +62,7 @@ impl Drop for GrantMapping {
     fn drop(&mut self) {
         for (address, &handle) in self.addresses.each().zip(&self.handles) {
             let mut element = UnmapGrantRef {
-                host_addr: address.to_register_word(),
+                host_addr: address as u64,
                 handle,
                 ..UnmapGrantRef::default()
             };

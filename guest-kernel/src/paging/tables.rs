@@ -5,7 +5,7 @@ use spin::Once;
 
 use super::{ENTRIES, Mfn, PAGE_SIZE, PagingError, TABLE_FLAGS, direct, m2p};
 use crate::heap;
-use crate::hypercall::{RegisterWord, mmu};
+use crate::hypercall::mmu;
 use crate::sync::Lock;
 
 /// The kernel's root.
@@ -69,7 +69,7 @@ pub(super) fn entry_at(address: usize) -> Option<u64> {
 
 /// Machine address of an entry.
 fn entry_address(table: Mfn, slot: usize) -> u64 {
-    (table.0 << 12) | (8 * slot.to_register_word())
+    (table.0 << 12) | (8 * slot as u64)
 }
 
 /// An empty page that can become a table: zeroed, and read-only in the direct map.

@@ -14,7 +14,7 @@ use zerocopy::FromZeros;
 
 use super::identity::{MAX_VCPUS, VcpuId, block_address, current};
 use crate::event::{Signal, shared};
-use crate::hypercall::{Errno, RegisterWord, sched, vcpu};
+use crate::hypercall::{Errno, sched, vcpu};
 use crate::start::{STACK_SIZE, secondary_entry};
 use crate::sync::PerVcpu;
 use crate::{paging, task, trap};
@@ -253,16 +253,16 @@ fn start_again(id: VcpuId) -> Result<(), SmpError> {
 
 fn fill(context: &mut Box<VcpuGuestContext>, id: VcpuId, stack_top: usize, root: paging::Mfn) {
     context.flags = VGCF_IN_KERNEL | VGCF_SYSCALL_DISABLES_EVENTS;
-    context.user_regs.rip = secondary_entry().to_register_word();
+    context.user_regs.rip = secondary_entry() as u64;
     context.user_regs.cs = FLAT_KERNEL_CS;
     // As behind a call: the stack is 16-byte aligned before the entry code calls.
-    context.user_regs.rsp = (stack_top & !15).to_register_word();
+    context.user_regs.rsp = (stack_top & !15) as u64;
     context.user_regs.ss = FLAT_KERNEL_SS;
     context.user_regs.rdi = u64::from(id.number());
     context.kernel_ss = u64::from(FLAT_KERNEL_SS);
     context.kernel_sp = context.user_regs.rsp;
     context.ctrlreg[3] = root.0 << 12;
-    context.gs_base_kernel = block_address(id).to_register_word();
+    context.gs_base_kernel = block_address(id) as u64;
     context.event_callback_eip = trap::callback_address(trap::UPCALL);
     context.syscall_callback_eip = trap::callback_address(trap::SYSTEM_CALL);
     for entry in trap::entries() {

@@ -6,7 +6,6 @@ use hypercall_abi::trap::{FLAT_KERNEL_CS, FLAT_KERNEL_SS};
 
 use super::fault::Fault;
 use super::frame::TrapFrame;
-use crate::hypercall::RegisterWord;
 use crate::smp::MAX_VCPUS;
 use crate::sync::PerVcpu;
 
@@ -65,7 +64,7 @@ pub(super) fn recover(frame: &mut TrapFrame, fault: Fault) -> bool {
     }
     // SAFETY: as above.
     unsafe { *slot.fault.get() = Some(fault) };
-    frame.rip = (trap_probe_failed as *const ()).addr().to_register_word();
+    frame.rip = (trap_probe_failed as *const ()).addr() as u64;
     frame.rsp = stack;
     // A return that faulted may have been to other segments.
     frame.cs = u64::from(FLAT_KERNEL_CS) & !3;

@@ -7,7 +7,7 @@ use hypercall_abi::mmu::{MMUEXT_NEW_USER_BASEPTR, MmuextOp};
 use hypercall_abi::trap::{FLAT_USER_CS64, FLAT_USER_SS64};
 
 use crate::event::{self, upcall};
-use crate::hypercall::{RegisterWord, mmu, segment};
+use crate::hypercall::{mmu, segment};
 use crate::paging::{Mfn, PAGE_SIZE};
 use crate::smp::MAX_VCPUS;
 use crate::sync::PerVcpu;
@@ -53,12 +53,12 @@ impl Thread {
     /// A thread that begins at `entry`, with RBX and the foot of its stack at `page`.
     pub(super) fn new(root: Mfn, entry: usize, page: usize) -> Option<Self> {
         let frame = TrapFrame {
-            rip: entry.to_register_word(),
+            rip: entry as u64,
             cs: u64::from(FLAT_USER_CS64),
             rflags: FLAGS,
-            rsp: (page + PAGE_SIZE).to_register_word(),
+            rsp: (page + PAGE_SIZE) as u64,
             ss: u64::from(FLAT_USER_SS64),
-            rbx: page.to_register_word(),
+            rbx: page as u64,
             ..TrapFrame::default()
         };
         Some(Self {
