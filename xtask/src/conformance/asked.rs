@@ -53,11 +53,6 @@ impl Ask {
 /// Answers that the table documents and the suite does not provoke, with the reason.
 const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     (
-        "memory_op.exchange",
-        "ENOMEM",
-        "memory has to be short at one instant",
-    ),
-    (
         "event_channel_op.init_control",
         "ENOMEM",
         "memory has to be short at one instant",
@@ -69,18 +64,8 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
     ),
     (
         "paravane_op.domain_create",
-        "ENOMEM",
-        "memory has to be short at one instant",
-    ),
-    (
-        "paravane_op.domain_create",
         "ENOSPC",
         "memory ends before the numbers do",
-    ),
-    (
-        "grant_table_op.map_grant_ref",
-        "no_space",
-        "hypervisors end after thousands of mappings, or never",
     ),
     (
         "xen_version.build_id",
@@ -88,19 +73,9 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "this hypervisor's image has no identifier",
     ),
     (
-        "sched_op.shutdown",
-        "success",
-        "the machine ends with it: it is every kernel's last call",
-    ),
-    (
         "event_channel_op.reset",
         "EAGAIN",
         "another vCPU has to bind a port at one instant",
-    ),
-    (
-        "event_channel_op.bind_pirq",
-        "ENOSPC",
-        "a device's interrupt is needed when no port is left",
     ),
     (
         "paravane_op.audit",

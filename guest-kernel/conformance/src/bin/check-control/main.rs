@@ -1,4 +1,5 @@
-//! Hypercall 56, Paravane's own interface: who may ask, headers, the machine, and (in [`domains`] and [`peer`]) other domains.
+//! Hypercall 56, Paravane's own interface: who may ask, headers, the machine, (in [`domains`] and [`peer`]) other
+//! domains, and (in [`limits`]) where things end.
 //!
 //! One check asks whether the call is there. On a hypervisor without it all others are skipped.
 #![no_std]
@@ -22,6 +23,7 @@ use hypercall_abi::table::{self, Who};
 use zerocopy::{FromZeros, IntoBytes};
 
 mod domains;
+mod limits;
 mod peer;
 
 guest_kernel::entry!(main);
@@ -52,6 +54,7 @@ fn main(boot: &'static Boot) {
         suite.devices();
         domains::checks(&suite);
         peer::checks(&suite);
+        limits::checks(&suite);
     }
     finish()
 }

@@ -17,9 +17,14 @@ use hypercall_abi::number::GRANT_TABLE_OP;
 
 use peer::Peer;
 
+mod copies;
+mod ends;
+mod loans;
 mod peer;
 mod ports;
+mod queues;
 mod serve;
+mod strangers;
 mod wire;
 
 guest_kernel::entry!(main);
@@ -39,6 +44,7 @@ struct Bench {
     /// The domain before.
     near: Peer,
     shared: Shared,
+    table: Frame,
 }
 
 fn main(boot: &'static Boot) {
@@ -61,8 +67,14 @@ fn main(boot: &'static Boot) {
         far: Peer::find(own - 2),
         near: Peer::find(own - 1),
         shared: Shared::map(),
+        table: own_table(),
     };
     ports::checks(&bench);
+    queues::checks(&bench);
+    loans::checks(&bench);
+    copies::checks(&bench);
+    strangers::checks(&bench);
+    ends::checks(&bench);
     drop(masked);
     finish()
 }

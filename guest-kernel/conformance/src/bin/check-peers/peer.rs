@@ -17,6 +17,15 @@ const LOOK: u64 = 2_000_000;
 /// How often is looked before a peer counts as absent.
 const LOOKS: u32 = 10_000;
 
+/// A frame of a peer.
+#[derive(Clone, Copy)]
+pub(crate) struct Far {
+    /// Where the peer has it.
+    pub(crate) address: u64,
+    /// Its machine frame.
+    pub(crate) mfn: u64,
+}
+
 /// A domain that does what it is asked.
 pub(crate) struct Peer {
     /// Its number.
@@ -25,6 +34,8 @@ pub(crate) struct Peer {
     page: Frame,
     /// The own end of the connection.
     port: Cell<u64>,
+    /// The mapping of its page.
+    handle: Cell<u64>,
     shared: Shared,
 }
 
@@ -37,12 +48,15 @@ impl Peer {
             number,
             page,
             port: Cell::new(0),
+            handle: Cell::new(0),
             shared: Shared::map(),
         };
         let found = (0..LOOKS).any(|_| {
             let place = [page.address, HOST | wire::REFERENCE << 32, number, 0];
             prepare(GRANT_TABLE_OP, &[MAP, address_of(&place), 1]);
-            let there = read(address_of(&place) + 16) >> 16 & 0xffff == 0;
+            let out = read(address_of(&place) + 16);
+            peer.handle.set(out >> 32);
+            let there = out >> 16 & 0xffff == 0;
             if !there {
                 pause();
             }
@@ -113,7 +127,7 @@ impl Peer {
     }
 
     /// Arguments as it needs them: addresses in the common page are its own.
-    fn theirs(&self, number: u64, arguments: &[u64]) -> [u64; wire::VALUE_COUNT] {
+    pub(crate) fn theirs(&self, number: u64, arguments: &[u64]) -> [u64; wire::VALUE_COUNT] {
         let page = self.page.address..self.page.address + 4096;
         let base = self.page.word(wire::PAGE);
         let mut values = [number, 0, 0, 0, 0, 0];
@@ -179,6 +193,14 @@ impl Peer {
         })
     }
 
+    /// Its reset to clean up.
+    pub(crate) fn reset_prepared(&self) {
+        self.request(wire::RESET, &[], 0, 0);
+        assert!(self.answers(), "a peer is silent");
+        close(u32::try_from(self.port.get()).unwrap_or(0));
+        self.bind();
+    }
+
     /// Reads a word: the word, or the exception's code; and the exception's vector or 0.
     pub(crate) fn read(&self, address: u64) -> (u64, u64) {
         self.ask(wire::READ, &[address])
@@ -187,6 +209,17 @@ impl Peer {
     /// Writes a word, as [`read`](Self::read).
     pub(crate) fn write(&self, address: u64, value: u64) -> (u64, u64) {
         self.ask(wire::WRITE, &[address, value])
+    }
+
+    /// Takes a page of its own.
+    pub(crate) fn take(&self) -> Far {
+        let (address, mfn) = self.ask(wire::TAKE, &[]);
+        Far { address, mfn }
+    }
+
+    /// Changes its events to FIFO queues: control block and event words.
+    pub(crate) fn change_to_queues(&self, control: Far, words: Far) {
+        self.ask(wire::QUEUES, &[control.mfn, words.mfn, words.address]);
     }
 
     /// The word of its shared page with a port's bit, from this offset on.
@@ -221,6 +254,51 @@ impl Peer {
     /// Sets a word of that.
     pub(crate) fn set_shared(&self, offset: u64, value: u64) {
         self.write(self.page.word(wire::SHARED) + offset, value);
+    }
+
+    /// Writes an entry of its grant table.
+    pub(crate) fn lend(&self, entry: u64, flags: u64, domain: u64, frame: u64) {
+        let value = frame << 32 | domain << 16 | flags;
+        self.write(self.page.word(wire::TABLE) + 8 * entry, value);
+    }
+
+    /// The flags of an entry of its grant table.
+    pub(crate) fn flags(&self, entry: u64) -> u64 {
+        self.read(self.page.word(wire::TABLE) + 8 * entry).0 & 0xffff
+    }
+
+    /// Ends it by its own call under test, which does not return: 0 if it is gone then.
+    pub(crate) fn shut_down(&self, reason: u64, gone: impl Fn() -> bool) -> i64 {
+        let arguments = [2, self.place(&[reason])];
+        call_by(SCHED_OP, &arguments, |mark| {
+            let values = self.theirs(SCHED_OP.into(), &arguments);
+            self.request(wire::CALL, &values, mark, 0);
+            self.ends(&gone);
+            if self.has_answered() {
+                signed(self.page.word(wire::FIRST))
+            } else {
+                0
+            }
+        })
+    }
+
+    /// Ends it to prepare checks.
+    pub(crate) fn shut_down_prepared(&self, gone: impl Fn() -> bool) {
+        let values = self.theirs(SCHED_OP.into(), &[2, self.place(&[0])]);
+        self.request(wire::CALL, &values, 0, 0);
+        self.ends(&gone);
+    }
+
+    /// Waits until it is gone or answers.
+    fn ends(&self, gone: &impl Fn() -> bool) {
+        (0..LOOKS).any(|_| self.has_answered() || gone() || self.wait());
+    }
+
+    /// Gives its page and the connection back, when it is gone.
+    pub(crate) fn leave(&self) {
+        let place = [self.page.address, 0, self.handle.get()];
+        prepare(GRANT_TABLE_OP, &[1, address_of(&place), 1]);
+        close(u32::try_from(self.port.get()).unwrap_or(0));
     }
 }
 

@@ -8,7 +8,8 @@ use guest_kernel::event::upcall;
 use guest_kernel::timer::now;
 use hypercall_abi::number::{EVENT_CHANNEL_OP, SCHED_OP};
 
-use crate::ports::{ALLOC_UNBOUND, RESET};
+use crate::ports::{ALLOC_UNBOUND, RESET, SEND};
+use crate::queues::{EXPAND_ARRAY, INIT_CONTROL};
 use crate::{own_table, wire};
 
 /// `SCHEDOP_poll`.
@@ -116,8 +117,13 @@ impl Server {
                 self.offer();
                 (word(result), 0)
             }
-            wire::WORDS => {
-                self.words = value(0);
+            // One after the other without a pause: between them no event arrives.
+            wire::QUEUES => {
+                for (operation, frame) in [(INIT_CONTROL, value(0)), (EXPAND_ARRAY, value(1))] {
+                    let place = [frame, 0];
+                    prepare(EVENT_CHANNEL_OP, &[operation, address_of(&place)]);
+                }
+                self.words = value(2);
                 (0, 0)
             }
             _ => (0, 0),
@@ -133,7 +139,7 @@ impl Server {
         self.page.set_word(wire::SECOND, second);
         self.page.set_word(wire::ANSWERED, request);
         let port = self.page.word(wire::PORT);
-        prepare(EVENT_CHANNEL_OP, &[crate::ports::SEND, address_of(&port)]);
+        prepare(EVENT_CHANNEL_OP, &[SEND, address_of(&port)]);
     }
 }
 

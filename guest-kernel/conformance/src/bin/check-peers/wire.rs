@@ -52,5 +52,5 @@ pub(crate) const CHANGE: u64 = 4;
 pub(crate) const TAKE: u64 = 5;
 /// Resets all ports; [`PORT`] is a new one when it is answered. Answers the call's result.
 pub(crate) const RESET: u64 = 6;
-/// From now on events are in words at this address.
-pub(crate) const WORDS: u64 = 7;
+/// Changes to FIFO queues: frame of the control block, frame of the event words and their address.
+pub(crate) const QUEUES: u64 = 7;
