@@ -44,6 +44,7 @@ pub mod errno {
     pub const ESRCH: i64 = -3;
     pub const ENXIO: i64 = -6;
     pub const E2BIG: i64 = -7;
+    pub const EAGAIN: i64 = -11;
     pub const ENOMEM: i64 = -12;
     pub const EACCES: i64 = -13;
     pub const EFAULT: i64 = -14;

@@ -73,16 +73,6 @@ const OUT_OF_REACH: &[(&str, &str, &str)] = &[
         "this hypervisor's image has no identifier",
     ),
     (
-        "event_channel_op.reset",
-        "EAGAIN",
-        "another vCPU has to bind a port at one instant",
-    ),
-    (
-        "paravane_op.audit",
-        "EBUSY",
-        "another vCPU has to recount at the same instant",
-    ),
-    (
         "paravane_op.audit_breach",
         "success",
         "only a hypervisor built to break itself",
