@@ -91,7 +91,7 @@ impl<M: Machine> Ram<'_, M> {
         let ones = self.filled(u64::MAX)?;
         let l1 = self.filled(self.frames.view_entry(ones))?;
         let l2 = self.filled(self.frames.view_entry(l1))?;
-        self.frames.set_view_defaults(ones, l1, l2);
+        self.frames.view_defaults.set(ones, l1, l2);
         Ok(())
     }
 

@@ -229,10 +229,14 @@ impl<'a, M: Machine> Ram<'a, M> {
     pub fn allocate(self, order: u8, below: u64) -> Result<Allocation<'a, M>, AllocError> {
         // Asked first: frames that another CPU gives back meanwhile are either counted here or in the lists.
         let scrubbing = self.frames.to_scrub().get() != 0;
-        let taken = self
-            .frames
-            .take_block(&mut self.frames.lists.lock_leaf(), order, below);
-        let Some((number, clean)) = taken else {
+        let mut lists = self.frames.lists.lock_leaf();
+        let found = lists.find(order, below);
+        let taken = found.map(|(first, found)| {
+            self.frames
+                .take_part(&mut lists, first, found, order, |_| 0)
+        });
+        drop(lists);
+        let Some((number, _, clean)) = taken else {
             return Err(if self.scrub_step() || scrubbing {
                 AllocError::NotYet
             } else {
@@ -361,19 +365,6 @@ impl FrameTable {
             order = order.saturating_add(1);
         }
         self.link(lists, first, order, clean);
-    }
-
-    /// Takes a block of `order` below `below` out of the lists, and how many of its first frames are scrubbed. What is larger
-    /// than need be is split.
-    fn take_block(
-        &self,
-        lists: &mut Guard<'_, FreeLists>,
-        order: u8,
-        below: u64,
-    ) -> Option<(u64, u64)> {
-        let (first, found) = lists.find(order, below)?;
-        let (first, _, clean) = self.take_part(lists, first, found, order, |_| 0);
-        Some((first, clean))
     }
 
     /// Takes frames to be scrubbed, which are counted as such: the first, the order, and how many of the first are clean. None if

@@ -391,10 +391,6 @@ impl FrameTable {
     pub(super) fn frame(&self, mfn: Mfn) -> &Frame {
         self.record(mfn.get()).expect("a frame has a record")
     }
-
-    pub(super) fn set_view_defaults(&self, ones: Mfn, l1: Mfn, l2: Mfn) {
-        self.view_defaults.set(ones, l1, l2);
-    }
 }
 
 fn chunk_of(number: u64) -> usize {

@@ -1,8 +1,8 @@
 //! References as values: what is dropped without being recorded goes back by itself.
 //!
-//! [`Located`] is a frame whose record was found, and holds nothing. [`FrameRef`] is one general reference, [`WritableRef`] one of the writable type on top. `record` turns a token into a
-//! fact (an entry, a grant, a root) and `adopt` turns the fact back into a token: the two ways between a count and what
-//! stands for it.
+//! [`Located`] is a frame whose record was found, and holds nothing. [`FrameRef`] is one general reference, [`WritableRef`]
+//! one of the writable type on top. `record` turns a token into a fact (an entry, a grant, a root) and `adopt` turns the fact
+//! back into a token: the two ways between a count and what stands for it.
 
 use core::fmt;
 use core::mem;

@@ -237,19 +237,13 @@ impl<'a, 'b, M: Machine> Names<'a, 'b, M> {
         };
         for (allocation, index) in new.iter().zip(first_output..) {
             let pfn = caller.read(plan.output.element(index)?)?;
-            for offset in 0..names.extent {
-                names.set(allocation, offset, Pfn::new(pfn.wrapping_add(offset)))?;
-            }
+            let name = |offset| Pfn::new(pfn.wrapping_add(offset));
+            let set = names
+                .ram
+                .set_pfns(names.owner, allocation.first(), names.extent, name);
+            set.map_err(|_| Errno::ENOMEM)?;
         }
         Ok(names)
-    }
-
-    fn set(&self, allocation: &Allocation<'a, M>, offset: u64, pfn: Pfn) -> Result<(), Errno> {
-        let number = allocation.first().get().saturating_add(offset);
-        let mfn = self.ram.frames.lookup(number).ok_or(Errno::ENOMEM)?;
-        self.ram
-            .set_pfn(self.owner, mfn, pfn)
-            .map_err(|_| Errno::ENOMEM)
     }
 
     fn keep(self) {

@@ -4,10 +4,9 @@
 //! trouble only ends them early. Long ones stop between two extents and go on at the extent that the command's upper bits
 //! name. Each structure is read anew at every entry, so what a guest changes meanwhile harms only itself.
 
+mod counted;
 mod exchange;
-mod populate;
 mod query;
-mod release;
 mod request;
 
 pub use request::{Requester, Reservation};
@@ -58,10 +57,9 @@ pub fn memory_op<M: Machine, R: Requester<M>>(
     let operation = u32::try_from(command & u64::from(MEMOP_CMD_MASK)).unwrap_or(0);
     let first = command >> MEMOP_EXTENT_SHIFT;
     match operation {
-        XENMEM_INCREASE_RESERVATION | XENMEM_POPULATE_PHYSMAP => {
-            populate::run(caller, operation, first, GuestPtr::new(argument))
+        XENMEM_INCREASE_RESERVATION | XENMEM_POPULATE_PHYSMAP | XENMEM_DECREASE_RESERVATION => {
+            counted::run(caller, operation, first, GuestPtr::new(argument))
         }
-        XENMEM_DECREASE_RESERVATION => release::run(caller, first, GuestPtr::new(argument)),
         XENMEM_ADD_TO_PHYSMAP_BATCH => {
             query::add_to_physmap_batch(caller, GuestPtr::new(argument)).into()
         }

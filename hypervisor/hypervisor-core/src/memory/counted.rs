@@ -1,9 +1,15 @@
-//! `populate_physmap` and `increase_reservation`: frames for a domain.
+//! The counted operations: `populate_physmap` and `increase_reservation` give a domain frames, `decrease_reservation` takes
+//! some that it gives up.
+//!
+//! Of those only the allocation's own reference goes. A frame that is still mapped, pinned or granted stays owned and counted
+//! until the last use of it ends (I6).
 
 use core::ops::Deref;
 
 use hypercall_abi::GuestPtr;
-use hypercall_abi::memory::{MemoryReservation, XENMEM_POPULATE_PHYSMAP};
+use hypercall_abi::memory::{
+    MemoryReservation, XENMEM_DECREASE_RESERVATION, XENMEM_POPULATE_PHYSMAP,
+};
 
 use super::request::{Requester, Reservation, Stop, patiently};
 use super::{MemoryOutcome, again};
@@ -30,7 +36,11 @@ fn extents<M: Machine, R: Requester<M>>(
     argument: GuestPtr<MemoryReservation>,
     done: &mut u64,
 ) -> Result<(), Stop> {
-    let raw = caller.read(argument)?;
+    let mut raw = caller.read(argument)?;
+    if operation == XENMEM_DECREASE_RESERVATION {
+        // Guests leave garbage here, and nothing that it could mean matters to frames that go.
+        raw.mem_flags = 0;
+    }
     let wanted = Reservation::check(&raw, caller.is_control()).ok_or(Stop::Ended)?;
     let target = caller.target(raw.domid)?;
     let owner = target.deref().owner();
@@ -39,10 +49,10 @@ fn extents<M: Machine, R: Requester<M>>(
         if *done != first && caller.ram().machine.preempt_due() {
             return Err(Stop::Preempted);
         }
-        if operation == XENMEM_POPULATE_PHYSMAP {
-            populate(caller, owner, &wanted, *done)?;
-        } else {
-            increase(caller, owner, &wanted, *done)?;
+        match operation {
+            XENMEM_POPULATE_PHYSMAP => populate(caller, owner, &wanted, *done)?,
+            XENMEM_DECREASE_RESERVATION => release(caller, owner, &wanted, *done)?,
+            _ => increase(caller, owner, &wanted, *done)?,
         }
         *done = done.saturating_add(1);
     }
@@ -79,6 +89,22 @@ fn increase<M: Machine, R: Requester<M>>(
         caller.write(wanted.element(index)?, &given.first.get())?;
     }
     given.keep();
+    Ok(())
+}
+
+/// The extent that the list names goes.
+fn release<M: Machine, R: Requester<M>>(
+    caller: &R,
+    owner: OwnerId,
+    wanted: &Reservation,
+    index: u64,
+) -> Result<(), Stop> {
+    let number = caller.read(wanted.element(index)?)?;
+    for offset in 0..wanted.extent() {
+        let number = number.checked_add(offset).ok_or(Stop::Ended)?;
+        let ended = caller.ram().end_allocation(owner, number);
+        ended.map_err(|_| Stop::Ended)?;
+    }
     Ok(())
 }
 
