@@ -457,7 +457,7 @@ impl Grants {
             ..GrantCopy::default()
         };
         let wanted = self.try_copy(world, caller, (source, dest), len);
-        let frames = wanted.ok().flatten();
+        let frames = wanted.ok();
         let mut bytes = vec![0; usize::from(len)];
         let place = |number: u64| world.bench.hv.frames().lookup(number).expect("a frame");
         if let Some((from, _)) = frames {
@@ -485,9 +485,12 @@ impl Grants {
         caller: u16,
         (source, dest): ((GrantCopySide, bool), (GrantCopySide, bool)),
         len: u16,
-    ) -> Result<Option<(u64, u64)>, i16> {
-        if len == 0 {
-            return Ok(None);
+    ) -> Result<(u64, u64), i16> {
+        // Both domains are looked up before either side is.
+        for (side, by_grant) in [source, dest] {
+            if by_grant && side.domid.0 != 0x7ff0 && !world.domains.contains_key(&side.domid.0) {
+                return Err(GNTST_BAD_DOMAIN);
+            }
         }
         let from = self.take(world, caller, source, false)?;
         let to = self.take(world, caller, dest, true);
@@ -495,7 +498,7 @@ impl Grants {
         let result = to.and_then(|to| {
             self.leave(caller, dest, true);
             if within(source.0) && within(dest.0) {
-                Ok(Some((from, to)))
+                Ok((from, to))
             } else {
                 Err(GNTST_BAD_COPY_ARG)
             }
@@ -519,9 +522,6 @@ impl Grants {
         } else {
             side.domid.0
         };
-        if !world.domains.contains_key(&granter) {
-            return Err(GNTST_BAD_DOMAIN);
-        }
         let gref = u32::try_from(side.reference).expect("few");
         self.pin(world, granter, gref, caller, write)
     }
