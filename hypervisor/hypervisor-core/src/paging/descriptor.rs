@@ -31,9 +31,9 @@ const PRIVILEGE: u64 = 3 << 45;
 /// the CPU acts on by itself (gates, task states, tables) is refused.
 #[must_use]
 pub const fn checked(value: u64) -> Option<u64> {
-    if value & PRESENT == 0 {
+    if value & PRESENT == 0 || value & (SEGMENT | TYPE) == 0 {
         Some(value)
-    } else if value & (SEGMENT | TYPE) == 0 || value & SEGMENT != 0 {
+    } else if value & SEGMENT != 0 {
         Some(value | PRIVILEGE)
     } else {
         None

@@ -119,7 +119,8 @@ impl Entry {
         }
         Ok(match level {
             Level::L1 => self.normalise_leaf(),
-            Level::L2 | Level::L3 | Level::L4 => Self(self.0 | USER),
+            Level::L2 | Level::L3 => Self(self.0 | USER),
+            Level::L4 => Self(self.0 | USER | EntryFlags::ACCESSED.bits()),
         })
     }
 

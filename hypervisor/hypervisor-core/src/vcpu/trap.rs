@@ -3,7 +3,7 @@
 use hypercall_abi::Errno;
 use hypercall_abi::control::counters::COUNTER_TABLE_WRITE;
 
-use super::context::{rflags, vector};
+use super::context::{is_canonical, rflags, vector};
 use super::deliver;
 use super::state::Mode;
 use super::{fetch, privileged};
@@ -123,6 +123,10 @@ fn rare_page_fault<M: Machine>(
             return Ok(());
         }
         let address = super::descriptor::ldt_address(caller, offset);
+        if !is_canonical(address) {
+            // No page could be at fault: the selector is, with its table's bit.
+            return deliver::general_protection(caller, privileged::low(offset) & !7 | 4);
+        }
         return deliver::page_fault(caller, address, shown);
     }
     if is_table_write(caller, error) {
