@@ -44,6 +44,7 @@ fn main(boot: &'static Boot) {
 instruction! {
     load_fs: "mov fs, ecx", "xor eax, eax", "mov fs, eax";
     load_kernel_gs_base: "mov ecx, 0xc0000101", "rdmsr", "shl rdx, 32", "or rax, rdx";
+    load_user_gs_base: "mov ecx, 0xc0000102", "rdmsr", "shl rdx, 32", "or rax, rdx";
     read_fs_word: "mov rax, fs:[rcx]";
     limit_of: "xor eax, eax", "lsl eax, ecx";
     use_fpu: "fnop", "xor eax, eax";
@@ -67,6 +68,24 @@ fn gdt() {
         prepare(SET_GDT, &[0, 0]);
         (result, loaded)
     });
+    check("set_gdt.whole-page-counts", (0, Outcome::Gives(0)), || {
+        let page = table(2, DATA);
+        let result = set(&[page.mfn], 1);
+        let loaded = fault_of(load_fs, 0, 0x13);
+        prepare(SET_GDT, &[0, 0]);
+        (result, loaded)
+    });
+    check(
+        "set_gdt.behind-its-last-page",
+        (0, Outcome::Raises(13, 0x1010)),
+        || {
+            let page = table(2, DATA);
+            let result = set(&[page.mfn], 512);
+            let loaded = fault_of(load_fs, 0, 0x1013);
+            prepare(SET_GDT, &[0, 0]);
+            (result, loaded)
+        },
+    );
     check("set_gdt.empty", (0, Outcome::Raises(13, 0x10)), || {
         let result = set(&[], 0);
         (result, fault_of(load_fs, 0, 0x13))
@@ -187,6 +206,38 @@ fn updates() {
     check("update_descriptor.interrupt-gate", EINVAL, || {
         update(Frame::take().slot(3), 0x0000_ee00_e033_0000)
     });
+    check(
+        "update_descriptor.system-types",
+        // The upper half of a gate is no descriptor; call gates have a check of their own.
+        [
+            0, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL, EINVAL,
+            EINVAL, EINVAL, EINVAL, EINVAL,
+        ],
+        || {
+            let page = Frame::take();
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15]
+                .map(|kind: u64| update(page.slot(3), 1 << 47 | kind << 40))
+        },
+    );
+    check(
+        "update_descriptor.upper-half-of-a-gate",
+        (0, 0x8000_1234_5678),
+        || {
+            let page = Frame::take();
+            let result = update(page.slot(3), 0x8000_1234_5678);
+            (result, seen(page.word(3)))
+        },
+    );
+    check("update_descriptor.every-segment-type", 0, || {
+        let page = Frame::take();
+        (0..16).fold(0, |all, kind: u64| {
+            all | update(page.slot(3), 0x0000_9000_0000_0000 | kind << 40)
+        })
+    });
+    check("update_descriptor.last-of-a-page", (0, DATA), || {
+        let page = Frame::take();
+        (update(page.slot(511), DATA), seen(page.word(511)))
+    });
     check("update_descriptor.call-gate", 0, || {
         update(Frame::take().slot(3), GATE)
     });
@@ -262,6 +313,27 @@ fn ldt() {
             }),
         )
     });
+    check(
+        "set_ldt.entry-of-no-address",
+        (0, Outcome::Raises(13, 0x1014)),
+        || {
+            // The second page of such a table is not canonical.
+            let result = set(0x7fff_ffff_f000, 1024);
+            let loaded = fault_of(load_fs, 0, 0x1017);
+            clear();
+            (result, loaded)
+        },
+    );
+    check("set_ldt.same-again", (0, Outcome::Gives(0)), || {
+        let page = table(2, DATA);
+        let list = [13, page.address, 512];
+        prepare(MMUEXT_OP, &[address_of(&list), 1, 0, SELF]);
+        let _loaded = fault_of(load_fs, 0, 0x17);
+        let result = set(page.address, 512);
+        let loaded = fault_of(load_fs, 0, 0x17);
+        clear();
+        (result, loaded)
+    });
     check("set_ldt.cleared-page-is-free", (0, 0), || {
         let page = table(2, DATA);
         prepare(
@@ -300,7 +372,28 @@ fn bases() {
     check("set_segment_base.not-canonical", [EINVAL; 3], || {
         [0, 1, 2].map(|which| set(which, NOT_CANONICAL))
     });
-    check("set_segment_base.user-gs", 0, || set(1, 0x7000));
+    check("set_segment_base.user-gs", (0, 0x7000), || {
+        let result = set(1, 0x7000);
+        (result, seen(carry(load_user_gs_base, 0, 0).unwrap_or(0)))
+    });
+    check(
+        "set_segment_base.flat-selector-clears-the-user-base",
+        (0, 0),
+        || {
+            prepare(SET_SEGMENT_BASE, &[1, 0x7000]);
+            let result = set(3, 0xe02b);
+            (result, seen(carry(load_user_gs_base, 0, 0).unwrap_or(1)))
+        },
+    );
+    check(
+        "set_segment_base.bad-selector-clears-the-user-base",
+        (0, 0),
+        || {
+            prepare(SET_SEGMENT_BASE, &[1, 0x7000]);
+            let result = set(3, 0xfff3);
+            (result, seen(carry(load_user_gs_base, 0, 0).unwrap_or(1)))
+        },
+    );
     check("set_segment_base.user-gs-selector", [0; 2], || {
         [set(3, 0), set(3, 0xe02b)]
     });

@@ -468,8 +468,13 @@ fn times(shared: &Shared) {
     check("set_timer_op.weeks-ahead-fires-soon", (0, true), || {
         let before = now();
         let result = call(SET_TIMER_OP, &[before + (1 << 51)]);
-        let fired = eventually(|| shared.pending(port));
-        let answer = (result, seen(fired && now() - before >= 90 * MILLISECOND));
+        // An interrupt that was under way from before does not count, nor that the host takes its time.
+        let fired = (0..20).any(|_| {
+            let fired = eventually(|| shared.pending(port));
+            shared.clear(port);
+            fired && now() - before >= 90 * MILLISECOND
+        });
+        let answer = (result, seen(fired));
         stop();
         answer
     });

@@ -2,8 +2,11 @@
 #![no_std]
 #![no_main]
 
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
 use guest_conformance::errno::{EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, ENXIO};
-use guest_conformance::fixture::{Frame, read};
+use guest_conformance::fixture::{Frame, eventually, read};
 use guest_conformance::{
     HYPERVISOR, NOT_CANONICAL, UNMAPPED, address_of, call, check, finish, prepare, seen, start,
 };
@@ -41,6 +44,8 @@ fn main(boot: &'static Boot) {
     timers();
     infos();
     others();
+    nowhere();
+    arrives();
     started();
     finish()
 }
@@ -348,6 +353,125 @@ fn others() {
     });
     check("physical-areas", [ENOSYS; 2], || {
         [14, 15].map(|command| op(command, 0, address_of(&[0_u64; 2])))
+    });
+}
+
+/// What a vCPU found when it started: RBX, RSI, flags, RSP, CS, SS, DS, FS base, GS base, user GS base, CR4's part of the guest.
+static FOUND: [AtomicU64; 12] = [const { AtomicU64::new(0) }; 12];
+
+// It tells, and takes itself down.
+global_asm!(
+    ".section .text.vcpus, \"ax\"",
+    ".global vcpus_landing", "vcpus_landing:",
+    "mov [rip + {found}], rbx", "mov [rip + {found} + 8], rsi", "mov [rip + {found} + 24], rsp",
+    "pushfq", "pop qword ptr [rip + {found} + 16]",
+    "mov eax, cs", "mov [rip + {found} + 32], rax", "mov eax, ss", "mov [rip + {found} + 40], rax",
+    "mov eax, ds", "mov [rip + {found} + 48], rax",
+    "mov ecx, 0xc0000100", "rdmsr", "mov [rip + {found} + 56], eax",
+    "mov ecx, 0xc0000101", "rdmsr", "mov [rip + {found} + 64], eax",
+    "mov ecx, 0xc0000102", "rdmsr", "mov [rip + {found} + 72], eax",
+    "mov eax, 9", "mov edi, 7", "syscall", "mov [rip + {found} + 80], rax",
+    "mov qword ptr [rip + {found} + 88], 1",
+    "2: mov eax, 24", "mov edi, 2", "mov esi, 2", "syscall", "jmp 2b",
+    found = sym FOUND,
+);
+
+unsafe extern "C" {
+    fn vcpus_landing();
+}
+
+/// A context arrives as it was given, but for what is the hypervisor's.
+fn arrives() {
+    let stack = Frame::take();
+    let context = Context::new()
+        .with(520 + 40, 0x1234_5678_9abc)
+        .with(520 + 104, 0x77)
+        .with(520 + 128, (vcpus_landing as *const ()).addr() as u64)
+        .with(520 + 144, 0x3c02)
+        .with(520 + 152, stack.address + 2048)
+        .with(5048 + 56, 0x500)
+        .with(5144, 0x5000)
+        .with(5152, 0x6000)
+        .with(5160, 0x7000);
+    check("initialise.context-that-starts", (0, 0, true), || {
+        let given = op(INITIALISE, 2, address_of(&context.0));
+        let up = op(UP, 2, 0);
+        let started = eventually(|| FOUND[11].load(SeqCst) == 1);
+        (given, up, seen(started))
+    });
+    let found = |at: usize| seen(FOUND[at].load(SeqCst));
+    let again = || op(INITIALISE, 2, address_of(&context.0));
+    check(
+        "initialise.registers-arrive",
+        (EEXIST, [0x1234_5678_9abc, 0x77]),
+        || (again(), [found(0), found(1)]),
+    );
+    check(
+        "initialise.flags-arrive-sanitised",
+        (EEXIST, 0xe02 & !0x200),
+        || {
+            // Interrupts are on and the level is 0; the direction is as it was.
+            (again(), found(2) & !0x200)
+        },
+    );
+    check("initialise.stack-arrives", (EEXIST, true), || {
+        (again(), found(3) == stack.address + 2048)
+    });
+    check(
+        "initialise.selectors-arrive",
+        (EEXIST, [0xe033, 0xe02b, 0]),
+        || (again(), [found(4), found(5), found(6)]),
+    );
+    check(
+        "initialise.bases-arrive",
+        (EEXIST, [0x5000, 0x6000, 0x7000]),
+        || (again(), [found(7), found(8), found(9)]),
+    );
+    check("initialise.breakpoints-arrive", (EEXIST, 0x500), || {
+        (again(), found(10))
+    });
+    check("down.of-itself", (0, true), || {
+        let went = eventually(|| prepare(VCPU_OP, &[IS_UP, 2, 0]) == 0);
+        (op(IS_UP, 2, 0), seen(went))
+    });
+    check("up.goes-on-behind-down", (0, true), || {
+        FOUND[0].store(0, SeqCst);
+        let result = op(UP, 2, 0);
+        // It takes itself down again, and does not start anew.
+        let went = eventually(|| prepare(VCPU_OP, &[IS_UP, 2, 0]) == 0);
+        (result, seen(went && FOUND[0].load(SeqCst) == 0))
+    });
+}
+
+/// Areas where nothing is: they are taken, and the write that fails is nobody's.
+fn nowhere() {
+    check("runstate-area.that-is-not-mapped", 0, || {
+        let result = op(RUNSTATE_AREA, 0, address_of(&UNMAPPED));
+        prepare(VCPU_OP, &[RUNSTATE_AREA, 0, address_of(&0_u64)]);
+        result
+    });
+    check("time-area.that-is-not-mapped", 0, || {
+        let result = op(TIME_AREA, 0, address_of(&UNMAPPED));
+        prepare(VCPU_OP, &[TIME_AREA, 0, address_of(&0_u64)]);
+        result
+    });
+    check("areas.not-canonical", [EFAULT; 2], || {
+        [RUNSTATE_AREA, TIME_AREA].map(|command| op(command, 0, address_of(&NOT_CANONICAL)))
+    });
+    check("runstate-area.read-only-page", (0, 0), || {
+        let area = Frame::take().read_only();
+        let result = op(RUNSTATE_AREA, 0, address_of(&area.address));
+        prepare(VCPU_OP, &[RUNSTATE_AREA, 0, address_of(&0_u64)]);
+        (result, seen(area.word(1)))
+    });
+    check("runstate.adds-up", (0, true), || {
+        let area = [0_u64; 6];
+        let at = address_of(&area);
+        let result = op(RUNSTATE, 0, at);
+        // Since it began to run: the times are not later than now, and cover what was before.
+        let sum = (2..6).map(|index| read(at + 8 * index)).sum::<u64>();
+        let now = guest_kernel::timer::now();
+        (result, seen(sum <= now && read(at + 8) <= now && sum > 0))
     });
 }
 

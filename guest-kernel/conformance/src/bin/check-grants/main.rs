@@ -84,6 +84,7 @@ fn main(boot: &'static Boot) {
     unmaps(&bench);
     entries(&bench);
     copies(&bench);
+    moves::bits(&bench);
     moves::swaps(&bench);
     moves::replaces_nothing();
     moves::caches(&bench);

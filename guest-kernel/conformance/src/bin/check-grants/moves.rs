@@ -62,6 +62,82 @@ pub(super) fn swaps(bench: &Bench) {
     });
 }
 
+/// Bits of the entries that map grants, and of the grants themselves.
+pub(super) fn bits(bench: &Bench) {
+    let mapped = |flags: u64, mask: u64| {
+        bench.usual_grant();
+        let table = Frame::take().read_only().pinned(1);
+        let (result, _, handle) = bench.map(table.slot(3), flags | 16, ENTRY, bench.own);
+        let entry = table.word(3) & mask;
+        let place = [table.slot(3), 0, handle];
+        prepare(GRANT_TABLE_OP, &[1, address_of(&place), 1]);
+        (result, seen(entry))
+    };
+    let all = 0x107 | 1 << 52;
+    check("map.bits-of-a-kernel-page", (0, 7 | 1 << 52), || {
+        mapped(HOST, all)
+    });
+    check("map.bits-of-a-user-page", (0, 0x107), || {
+        mapped(HOST | 8, all)
+    });
+    check("map.bits-of-a-read-only-page", (0, 5 | 1 << 52), || {
+        mapped(HOST | 4, all)
+    });
+    check("map.bits-of-a-read-only-user-page", (0, 0x105), || {
+        mapped(HOST | 4 | 8, all)
+    });
+    let granted = |flags: u64| {
+        bench.grant(flags, bench.own, bench.lent.mfn);
+        let answer = bench.try_map(HOST, ENTRY, bench.own);
+        bench.usual_grant();
+        answer
+    };
+    check("entry.part-of-a-page", (0, -1), || granted(0x101));
+    check("entry.transitive", (0, -1), || granted(3));
+    check("entry.cache-bits-are-ignored", [(0, OKAY); 3], || {
+        [0x21, 0x41, 0x81].map(granted)
+    });
+    check("entry.claims-to-be-in-use", (0, OKAY), || granted(0x19));
+    check("unmap.read-only-entry-made-writable", (0, -1), || {
+        // The entry is no longer as it was mapped.
+        bench.usual_grant();
+        let table = Frame::take().read_only().pinned(1);
+        let (_, _, handle) = bench.map(table.slot(3), HOST | 4 | 16, ENTRY, bench.own);
+        let mapped = table.word(3);
+        table.store(3, bench.lent.entry(3));
+        let answer = bench.unmap(table.slot(3), 0, handle);
+        table.store(3, mapped);
+        let place = [table.slot(3), 0, handle];
+        prepare(GRANT_TABLE_OP, &[1, address_of(&place), 1]);
+        answer
+    });
+    check("unmap.by-linear-address-of-an-entry", (0, -1), || {
+        bench.usual_grant();
+        let table = Frame::take().read_only().pinned(1);
+        let (_, _, handle) = bench.map(table.slot(3), HOST | 16, ENTRY, bench.own);
+        let answer = bench.unmap(bench.place.address, 0, handle);
+        let place = [table.slot(3), 0, handle];
+        prepare(GRANT_TABLE_OP, &[1, address_of(&place), 1]);
+        answer
+    });
+    check("list.many-elements", (0, 64, 1), || {
+        // Device maps of one entry, and as many unmaps: its flags are as before.
+        bench.usual_grant();
+        let mut maps = [[0_u64; 4]; 64];
+        maps.fill([0, 1 | ENTRY << 32, bench.own, 0]);
+        let result = call(GRANT_TABLE_OP, &[0, address_of(&maps), 64]);
+        let mut unmaps = [[0_u64; 3]; 64];
+        let mut done = 0;
+        for (unmap, map) in unmaps.iter_mut().zip(&maps) {
+            let out = read(address_of(map) + 16);
+            done += u64::from(low_half(out >> 16) == OKAY);
+            *unmap = [0, bench.lent.mfn << 12, out >> 32];
+        }
+        let result = result | call(GRANT_TABLE_OP, &[1, address_of(&unmaps), 64]);
+        (result, seen(done), seen(bench.entry_flags()))
+    });
+}
+
 pub(super) fn replaces_nothing() {
     check("unmap_and_replace.no-such-mapping", (0, BAD_HANDLE), || {
         let place = [0_u64, 0, 4000];
