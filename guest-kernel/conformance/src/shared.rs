@@ -75,6 +75,14 @@ impl Shared {
         self.bit(0xa00, port, Some(masked));
     }
 
+    /// Masks all ports: what comes to them is told to no vCPU.
+    pub fn mask_all(&self) {
+        for index in 0..64 {
+            self.word(0xa00 + 8 * index)
+                .store(u64::MAX, Ordering::SeqCst);
+        }
+    }
+
     /// Reads a bit, and changes it if told so.
     fn bit(&self, base: usize, port: u64, change: Option<bool>) -> bool {
         let index = usize::try_from(port / 64).unwrap_or(0) & 63;

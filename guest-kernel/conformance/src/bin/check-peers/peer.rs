@@ -267,7 +267,8 @@ impl Peer {
         self.read(self.page.word(wire::TABLE) + 8 * entry).0 & 0xffff
     }
 
-    /// Ends it by its own call under test, which does not return: 0 if it is gone then.
+    /// Ends it by its own call under test, which does not return: 0 if it did not, else what it
+    /// returned, or 1 for success.
     pub(crate) fn shut_down(&self, reason: u64, gone: impl Fn() -> bool) -> i64 {
         let arguments = [2, self.place(&[reason])];
         call_by(SCHED_OP, &arguments, |mark| {
@@ -275,7 +276,7 @@ impl Peer {
             self.request(wire::CALL, &values, mark, 0);
             self.ends(&gone);
             if self.has_answered() {
-                signed(self.page.word(wire::FIRST))
+                signed(self.page.word(wire::FIRST).max(1))
             } else {
                 0
             }
@@ -291,7 +292,7 @@ impl Peer {
 
     /// Waits until it is gone or answers.
     fn ends(&self, gone: &impl Fn() -> bool) {
-        (0..LOOKS).any(|_| self.has_answered() || gone() || self.wait());
+        (0..6 * LOOKS).any(|_| self.has_answered() || gone() || self.wait());
     }
 
     /// Gives its page and the connection back, when it is gone.

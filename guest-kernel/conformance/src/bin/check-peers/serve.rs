@@ -43,6 +43,7 @@ pub(crate) fn serve(distance: u64) -> ! {
         words: 0,
     };
     let page = server.page;
+    server.shared.mask_all();
     server.offer();
     page.set_word(wire::PAGE, page.address);
     page.set_word(wire::SHARED, server.shared.address());
