@@ -14,6 +14,7 @@ pub mod control;
 mod domain_id;
 pub mod resources;
 pub mod shared_page;
+mod sorted;
 pub mod xenstore;
 
 pub use domain_id::DomId;

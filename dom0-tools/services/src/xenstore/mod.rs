@@ -10,6 +10,7 @@
 mod connection;
 mod error;
 mod fairness;
+mod names;
 mod path;
 mod permission;
 mod queue;

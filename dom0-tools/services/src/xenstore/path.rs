@@ -108,9 +108,9 @@ impl Path {
         self.0.rsplit('/').next().unwrap_or("")
     }
 
-    /// The components from the top.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/').filter(|name| !name.is_empty())
+    /// The components behind the leading slash. A special name is one that no node has.
+    pub(super) fn below_root(&self) -> &str {
+        self.0.strip_prefix('/').unwrap_or("//")
     }
 
     /// This path's text and those of all its ancestors, from the deepest up to `/`.

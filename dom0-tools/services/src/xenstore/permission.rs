@@ -187,12 +187,12 @@ impl Permissions {
     /// Whether `domain` is named anywhere.
     #[must_use]
     pub fn name(&self, domain: DomId) -> bool {
-        self.names().any(|named| named == domain)
+        self.owner == domain || self.named().any(|named| named == domain)
     }
 
-    /// All that are named: the owner, then the others.
-    pub fn names(&self) -> impl Iterator<Item = DomId> {
-        core::iter::once(self.owner).chain(self.named.iter().map(|entry| entry.domain))
+    /// Those whom entries name, the owner's apart.
+    pub fn named(&self) -> impl Iterator<Item = DomId> {
+        self.named.iter().map(|entry| entry.domain)
     }
 
     /// The list without any entry for `domain`; what it owned falls to dom0.

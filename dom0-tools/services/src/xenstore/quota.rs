@@ -50,4 +50,6 @@ impl Quota {
 pub(super) struct Usage {
     pub(super) nodes: u32,
     pub(super) bytes: usize,
+    /// Nodes of others that name it in their lists.
+    pub(super) named: u32,
 }

@@ -286,7 +286,7 @@ impl Server {
         if domain.is_dom0() {
             return Err(Error::Invalid);
         }
-        if !self.connections.contains_key(&domain) {
+        if self.connections.get(&domain).is_none() {
             return Err(Error::NoEntry);
         }
         Ok(Answer {
@@ -305,7 +305,7 @@ impl Server {
     fn set_target(&mut self, payload: &[u8]) -> Result<Answer, Error> {
         let [helper, target] = strings(payload)?;
         let (helper, target) = (domain(helper)?, domain(target)?);
-        if !self.connections.contains_key(&target) {
+        if self.connections.get(&target).is_none() {
             return Err(Error::NoEntry);
         }
         let connection = self.connections.get_mut(&helper).ok_or(Error::NoEntry)?;
@@ -369,7 +369,9 @@ fn watch_arguments(payload: &[u8], who: DomId) -> Result<(Path, Form, Token), Er
 
 /// All names with their NULs.
 fn names(node: &Node) -> Vec<u8> {
-    node.names().flat_map(with_nul).collect()
+    node.children()
+        .flat_map(|(name, _)| with_nul(name))
+        .collect()
 }
 
 /// The generation, then whole names from a byte offset on; an extra NUL behind the last.

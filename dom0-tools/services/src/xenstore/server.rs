@@ -10,7 +10,7 @@ use super::{
     watch::{Event, Watches},
     wire::with_nul,
 };
-use crate::DomId;
+use crate::{DomId, sorted::Sorted};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
@@ -46,7 +46,7 @@ pub struct Server {
     pub(super) store: Store,
     pub(super) special: BTreeMap<&'static str, Permissions>,
     pub(super) watches: Watches,
-    pub(super) connections: BTreeMap<DomId, Connection>,
+    pub(super) connections: Sorted<DomId, Connection>,
     pub(super) quota: Quota,
     pub(super) turn: Turn,
     pub(super) now: u64,
@@ -58,15 +58,17 @@ impl Server {
     #[must_use]
     pub fn new(quota: Quota) -> Self {
         let dom0_only = Permissions::new(DomId::DOM0, Access::None);
+        let mut connections = Sorted::default();
         let mut dom0 = Connection::new(DomId::DOM0);
         dom0.life = Life::Introduced;
+        connections.insert(DomId::DOM0, dom0);
         Self {
             store: Store::new(),
             special: [INTRODUCED, RELEASED]
                 .map(|name| (name, dom0_only.clone()))
                 .into(),
             watches: Watches::default(),
-            connections: BTreeMap::from([(DomId::DOM0, dom0)]),
+            connections,
             quota,
             turn: Turn::default(),
             now: 0,
@@ -85,7 +87,7 @@ impl Server {
     /// The domain's ring is there: whoever watches for domains hears of it. Again for a domain that has one already: its
     /// queues, watches and transactions are dropped.
     pub fn introduce(&mut self, domain: DomId) {
-        if !self.connections.contains_key(&domain) {
+        if self.connections.get(&domain).is_none() {
             self.admit(domain);
         }
         self.reset(domain);
@@ -120,7 +122,7 @@ impl Server {
     /// The domain is gone: its connection, watches, transactions, and what it owned outside its home. The home is for the
     /// caller to remove.
     pub fn release(&mut self, domain: DomId) {
-        if self.connections.contains_key(&domain) {
+        if self.connections.get(&domain).is_some() {
             self.drop_client(domain);
             self.forget(domain);
             self.fire_special(RELEASED);
@@ -330,7 +332,7 @@ impl Server {
 }
 
 /// A client's rights; of one that is gone, those of a domain that nobody named.
-fn caller_of(connections: &BTreeMap<DomId, Connection>, domain: DomId) -> Caller {
+fn caller_of(connections: &Sorted<DomId, Connection>, domain: DomId) -> Caller {
     let nobody = Caller {
         domain,
         target: None,
@@ -344,6 +346,6 @@ fn caller_of(connections: &BTreeMap<DomId, Connection>, domain: DomId) -> Caller
 impl Server {
     /// All paths that there are.
     pub(crate) fn paths(&self) -> Vec<Path> {
-        self.store.tree().walk().map(|(path, _)| path).collect()
+        self.store.tree().find(|_| true)
     }
 }

@@ -6,14 +6,11 @@
 use super::{
     Access, Caller, Error, Path, Permissions, Quota,
     quota::Usage,
-    tree::{Generation, Node, Tree, Walk},
+    tree::{Generation, Node, Tree, first_of},
 };
-use crate::DomId;
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    vec::Vec,
-};
+use crate::{DomId, sorted::Sorted};
+use alloc::{sync::Arc, vec, vec::Vec};
+use core::{iter, mem};
 
 /// A change that a client asks for. A transaction keeps those that it made, to make them again at its commit.
 #[derive(Clone, Debug)]
@@ -80,9 +77,7 @@ pub(super) enum Effect {
 #[derive(Clone, Debug)]
 pub(super) struct Store {
     tree: Tree,
-    usage: BTreeMap<DomId, Usage>,
-    /// Domains that lists have named since they were forgotten last: nobody else is in any.
-    named: BTreeSet<DomId>,
+    usage: Sorted<DomId, Usage>,
     clock: Generation,
 }
 
@@ -92,14 +87,13 @@ impl Store {
         let permissions = Permissions::new(DomId::DOM0, Access::None);
         let root = Node::new(permissions, Generation::default());
         let mut store = Self {
-            tree: Tree::new(root),
-            usage: BTreeMap::new(),
-            named: BTreeSet::new(),
+            tree: Tree::new(root.clone()),
+            usage: Sorted::default(),
             clock: Generation::default(),
         };
-        store.charge(DomId::DOM0, 1, store.tree.nearest(&Path::root()).size());
-        for path in [&["local", "domain"][..], &["vm"], &["tool", "xenstored"]] {
-            store.create(Caller::DOM0, &Path::root(), path);
+        store.count(&root.permissions, root.size());
+        for path in ["local/domain", "vm", "tool/xenstored"] {
+            store.create(Caller::DOM0, &Path::root().below(path), Arc::from([]));
         }
         store
     }
@@ -120,18 +114,13 @@ impl Store {
         path: &Path,
         wanted: Access,
     ) -> Result<&Arc<Node>, Error> {
-        let Some(node) = self.tree.get(path) else {
-            let nearest = &self.tree.nearest(path).permissions;
-            return Err(if nearest.allow(caller, wanted) {
-                Error::NoEntry
-            } else {
-                Error::Denied
-            });
-        };
-        if node.permissions.allow(caller, wanted) {
+        let (node, missing) = self.tree.reach(path);
+        if !node.permissions.allow(caller, wanted) {
+            Err(Error::Denied)
+        } else if missing.is_empty() {
             Ok(node)
         } else {
-            Err(Error::Denied)
+            Err(Error::NoEntry)
         }
     }
 
@@ -161,14 +150,20 @@ impl Store {
     ) -> Result<Effect, Error> {
         match self.get(caller, path, Access::Write) {
             Ok(node) => {
-                let size = node.size() - node.value.len() + value.len();
-                let grows = value.len().saturating_sub(node.value.len());
-                self.check_room(caller, node.permissions.owner(), quota, size, 0, grows)?;
+                let (owner, before) = (node.permissions.owner(), node.value.len());
+                let size = node.size() - before + value.len();
+                let grows = value.len().saturating_sub(before);
+                self.check_room(caller, owner, quota, size, 0, grows)?;
+                self.change(path).value = Arc::clone(value);
+                let used = self.usage.entry(owner);
+                used.bytes = used.bytes + value.len() - before;
             }
-            Err(Error::NoEntry) => self.make_room_and_create(caller, path, value.len(), quota)?,
+            Err(Error::NoEntry) => {
+                self.check_creation(caller, path, value.len(), quota)?;
+                self.create(caller, path, Arc::clone(value));
+            }
             Err(error) => return Err(error),
         }
-        self.change(path, |node| node.value = Arc::clone(value));
         Ok(Effect::Changed)
     }
 
@@ -181,7 +176,8 @@ impl Store {
         match self.get(caller, path, Access::Write) {
             Ok(_) => Ok(Effect::None),
             Err(Error::NoEntry) => {
-                self.make_room_and_create(caller, path, 0, quota)?;
+                self.check_creation(caller, path, 0, quota)?;
+                self.create(caller, path, Arc::from([]));
                 Ok(Effect::Changed)
             }
             Err(error) => Err(error),
@@ -194,7 +190,7 @@ impl Store {
         };
         match self.get(caller, path, Access::Write) {
             Ok(_) => {
-                self.take_out(path, &parent);
+                self.take_out(&parent, path.name());
                 Ok(Effect::Removed)
             }
             Err(Error::NoEntry) if self.tree.get(&parent).is_some() => Ok(Effect::None),
@@ -223,116 +219,117 @@ impl Store {
             let size = node.size() - node.permissions.len() * 4 + list.len() * 4;
             self.check_room(caller, list.owner(), quota, size, 0, list.len() * 4)?;
         }
-        self.named.extend(list.names());
-        self.change(path, |node| node.permissions = list.clone());
+        self.permit(path, list);
         Ok(Effect::Changed)
     }
 
-    /// Checks all that creating `path` with `value_bytes` costs, then creates it and its missing ancestors, empty.
-    fn make_room_and_create(
-        &mut self,
+    /// Checks all that creating `path` with `value_bytes` costs: the node itself and its missing ancestors, empty.
+    fn check_creation(
+        &self,
         caller: Caller,
         path: &Path,
         value_bytes: usize,
         quota: &Quota,
     ) -> Result<(), Error> {
-        let mut existing = path.clone();
-        let mut missing = Vec::new();
-        while self.tree.get(&existing).is_none() {
-            let Some(parent) = existing.parent() else {
-                return Err(Error::Invalid);
-            };
-            missing.push(existing);
-            existing = parent;
+        if caller.is_privileged() {
+            return Ok(());
         }
-        let names: Vec<&str> = missing.iter().rev().map(Path::name).collect();
-        let nearest = self.tree.nearest(path);
+        let (nearest, missing) = self.tree.reach(path);
         let inherited = nearest.permissions.len() * 4;
-        let name_bytes: usize = names.iter().map(|name| name.len() + 1).sum();
-        let first_name = names.first().map_or(0, |name| name.len() + 1);
+        let first_name = first_of(missing).map_or(0, |(name, _)| name.len() + 1);
+        let names = names_of(missing).count();
+        // A slash or the end behind each.
+        let name_bytes = missing.len() + 1;
         let owner = owner_of_new(caller, &nearest.permissions);
-        let nodes = u32::try_from(names.len()).unwrap_or(u32::MAX);
-        let bytes = names.len() * inherited + name_bytes - first_name + value_bytes;
+        let nodes = u32::try_from(names).unwrap_or(u32::MAX);
+        let bytes = names * inherited + name_bytes - first_name + value_bytes;
         let largest = value_bytes.max(name_bytes - first_name) + inherited;
         self.check_room(caller, owner, quota, largest, nodes, bytes)?;
         let parent_size = nearest.size() + first_name;
-        self.check_room(
-            caller,
-            nearest.permissions.owner(),
-            quota,
-            parent_size,
-            0,
-            first_name,
-        )?;
-        self.create(caller, &existing, &names);
-        Ok(())
+        let parent_owner = nearest.permissions.owner();
+        self.check_room(caller, parent_owner, quota, parent_size, 0, first_name)
     }
 
-    /// Makes a chain of empty nodes below one that exists, each with its parent's list.
-    fn create(&mut self, caller: Caller, below: &Path, names: &[&str]) {
-        let mut parent = below.clone();
-        for name in names {
-            let permissions = self.tree.nearest(&parent).permissions.clone();
-            let owner = owner_of_new(caller, &permissions);
-            let child = Node::new(permissions.owned_now_by(owner), self.tick());
-            let cost = child.size();
-            self.change(&parent, |_| ());
-            self.with_recharge(&parent.clone(), |tree| tree.insert(&parent, name, child));
-            self.charge(owner, 1, cost);
-            parent = parent.below(name);
+    /// Makes a node and its missing ancestors, each with its parent's list.
+    fn create(&mut self, caller: Caller, path: &Path, value: Arc<[u8]>) {
+        let (nearest, missing) = self.tree.reach(path);
+        let parent_owner = nearest.permissions.owner();
+        let owner = owner_of_new(caller, &nearest.permissions);
+        let list = nearest.permissions.clone().owned_now_by(owner);
+        let generation = self.clock.next();
+        let mut names: Vec<&str> = names_of(missing).collect();
+        let mut node = Node::new(list.clone(), generation);
+        node.value = value;
+        // From the deepest up.
+        while let (Some(name), true) = (names.pop(), !names.is_empty()) {
+            self.count(&node.permissions, node.size());
+            let mut above = Node::new(list.clone(), generation);
+            above.add(name, node);
+            node = above;
         }
+        let Some((name, _)) = first_of(missing) else {
+            return;
+        };
+        self.count(&node.permissions, node.size());
+        self.change(path).add(name, node);
+        self.usage.entry(parent_owner).bytes += name.len() + 1;
     }
 
     /// Takes out a subtree and gives back what its nodes cost.
-    fn take_out(&mut self, path: &Path, parent: &Path) {
-        let mut removed = None;
-        self.change(parent, |_| ());
-        self.with_recharge(parent, |tree| removed = tree.remove(path));
-        if let Some(top) = removed {
-            for (_, node) in Walk::from(path.clone(), &top) {
-                self.give_back(node.permissions.owner(), 1, node.size());
-            }
-        }
-    }
-
-    /// Changes a node, moves its generation and settles what it costs.
-    fn change(&mut self, path: &Path, change: impl FnOnce(&mut Node)) {
-        let generation = self.tick();
-        self.with_recharge(path, |tree| {
-            if let Some(node) = tree.get_mut(path) {
-                change(node);
-                node.generation = generation;
-            }
-        });
-    }
-
-    /// Runs `change` and moves the cost of the node at `path` from what and whose it was to what and whose it is.
-    fn with_recharge(&mut self, path: &Path, change: impl FnOnce(&mut Tree)) {
-        let cost = |tree: &Tree| {
-            tree.get(path)
-                .map(|node| (node.permissions.owner(), node.size()))
+    fn take_out(&mut self, parent: &Path, name: &str) {
+        let node = self.change(parent);
+        let owner = node.permissions.owner();
+        let Some(removed) = node.take(name) else {
+            return;
         };
-        let before = cost(&self.tree);
-        change(&mut self.tree);
-        let after = cost(&self.tree);
-        if let Some((owner, bytes)) = before {
-            self.give_back(owner, 1, bytes);
-        }
-        if let Some((owner, bytes)) = after {
-            self.charge(owner, 1, bytes);
+        self.usage.entry(owner).bytes -= name.len() + 1;
+        let mut nodes = vec![&removed];
+        while let Some(node) = nodes.pop() {
+            self.uncount(&node.permissions, node.size());
+            nodes.extend(node.children().map(|(_, child)| child));
         }
     }
 
-    fn charge(&mut self, owner: DomId, nodes: u32, bytes: usize) {
-        let usage = self.usage.entry(owner).or_default();
-        usage.nodes += nodes;
-        usage.bytes += bytes;
+    /// Gives a node another list.
+    fn permit(&mut self, path: &Path, list: &Permissions) {
+        let node = self.change(path);
+        let size = node.size();
+        let before = mem::replace(&mut node.permissions, list.clone());
+        let size_now = node.size();
+        self.uncount(&before, size);
+        self.count(list, size_now);
     }
 
-    fn give_back(&mut self, owner: DomId, nodes: u32, bytes: usize) {
-        if let Some(usage) = self.usage.get_mut(&owner) {
-            usage.nodes = usage.nodes.saturating_sub(nodes);
-            usage.bytes = usage.bytes.saturating_sub(bytes);
+    /// The node that is to change, or the nearest to it, whose children will; its generation moves.
+    fn change(&mut self, path: &Path) -> &mut Node {
+        self.clock = self.clock.next();
+        let node = self.tree.reach_mut(path);
+        node.generation = self.clock;
+        node
+    }
+
+    /// Notes what a node of this list and size costs its owner, and whom the list names.
+    fn count(&mut self, list: &Permissions, size: usize) {
+        let used = self.usage.entry(list.owner());
+        used.nodes += 1;
+        used.bytes += size;
+        for other in list.named() {
+            self.usage.entry(other).named += 1;
+        }
+    }
+
+    /// Takes back what was noted. Who has nothing and is named nowhere is not kept in the list.
+    fn uncount(&mut self, list: &Permissions, size: usize) {
+        let used = self.usage.entry(list.owner());
+        used.nodes -= 1;
+        used.bytes -= size;
+        for other in list.named() {
+            self.usage.entry(other).named -= 1;
+        }
+        for domain in list.named().chain([list.owner()]) {
+            if self.usage(domain) == Usage::default() {
+                self.usage.remove(&domain);
+            }
         }
     }
 
@@ -362,17 +359,13 @@ impl Store {
         if fits { Ok(()) } else { Err(Error::NoSpace) }
     }
 
-    fn tick(&mut self) -> Generation {
-        self.clock = self.clock.next();
-        self.clock
-    }
-
     /// Forgets a domain: what it owns outside its home goes with all below it, what it owns inside falls to dom0, and its
     /// entries leave all lists, so that they do not pass to a later domain of the same number. Returns the paths removed.
     pub(super) fn forget(&mut self, domain: DomId) -> Vec<Path> {
         let home = Path::home(domain);
         let mut removed = Vec::new();
-        if !self.named.remove(&domain) && self.usage(domain).nodes == 0 {
+        let used = self.usage(domain);
+        if used.named == 0 && used.nodes == 0 {
             return removed;
         }
         for path in self.tree.find(|node| node.permissions.name(domain)) {
@@ -382,17 +375,26 @@ impl Store {
             let in_home = path.upwards().any(|above| above == home.as_str());
             match path.parent() {
                 Some(parent) if node.permissions.owner() == domain && !in_home => {
-                    self.take_out(&path, &parent);
+                    self.take_out(&parent, path.name());
                     removed.push(path);
                 }
-                _ => self.change(&path, |node| {
-                    node.permissions = node.permissions.clone().without(domain);
-                }),
+                _ => {
+                    let list = node.permissions.clone().without(domain);
+                    self.permit(&path, &list);
+                }
             }
         }
-        self.usage.remove(&domain);
         removed
     }
+}
+
+/// The names in a path without its leading slash.
+fn names_of(mut rest: &str) -> impl Iterator<Item = &str> {
+    iter::from_fn(move || {
+        let (name, more) = first_of(rest)?;
+        rest = more;
+        Some(name)
+    })
 }
 
 /// Who owns a node that `caller` makes below one with these permissions.
@@ -407,19 +409,19 @@ fn owner_of_new(caller: Caller, parent: &Permissions) -> DomId {
 #[cfg(test)]
 impl Store {
     /// Recounts all costs from the tree alone.
-    pub(super) fn recounted(&self) -> BTreeMap<DomId, Usage> {
-        let mut usage = BTreeMap::<DomId, Usage>::new();
+    pub(super) fn recounted(&self) -> Vec<(DomId, Usage)> {
+        let mut recount = Self {
+            usage: Sorted::default(),
+            ..self.clone()
+        };
         for (_, node) in self.tree.walk() {
-            let entry = usage.entry(node.permissions.owner()).or_default();
-            entry.nodes += 1;
-            entry.bytes += node.size();
+            recount.count(&node.permissions, node.size());
         }
-        usage
+        recount.counted()
     }
 
-    pub(super) fn counted(&self) -> BTreeMap<DomId, Usage> {
-        let mut usage = self.usage.clone();
-        usage.retain(|_, usage| *usage != Usage::default());
-        usage
+    pub(super) fn counted(&self) -> Vec<(DomId, Usage)> {
+        let all = self.usage.iter().map(|(domain, usage)| (*domain, *usage));
+        all.collect()
     }
 }

@@ -3,8 +3,8 @@
 //! A change copies the nodes from the root to the changed one if a snapshot still holds them, and nothing else. Every walk
 //! is a loop, the one of dropping a tree too: depth is a guest's choice, dom0's stack is not.
 
-use super::{Path, Permissions};
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use super::{Path, Permissions, names::Names};
+use alloc::{sync::Arc, vec::Vec};
 
 /// Tells two states of a node apart: moves when its value, permissions or set of children change.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Node {
     pub(super) value: Arc<[u8]>,
     pub(super) permissions: Permissions,
     pub(super) generation: Generation,
-    children: BTreeMap<Arc<str>, Arc<Node>>,
+    children: Names<Arc<Node>>,
     names_bytes: usize,
 }
 
@@ -37,29 +37,40 @@ impl Node {
             value: Arc::from([]),
             permissions,
             generation,
-            children: BTreeMap::new(),
+            children: Names::default(),
             names_bytes: 0,
         }
     }
 
-    /// Names of the children, in order.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.children.keys().map(|name| &**name)
-    }
-
-    /// The children with their names.
+    /// The children with their names, in the order of these.
     pub(super) fn children(&self) -> impl Iterator<Item = (&str, &Arc<Node>)> {
-        self.children.iter().map(|(name, node)| (&**name, node))
+        self.children.iter()
     }
 
     /// Bytes that the owner's quota counts.
     pub(super) fn size(&self) -> usize {
         self.value.len() + self.names_bytes + self.permissions.len() * 4
     }
+
+    /// Hangs a child below it, under a name that no other has.
+    pub(super) fn add(&mut self, name: &str, child: Node) {
+        self.children.insert(name, Arc::new(child));
+        self.names_bytes += name.len() + 1;
+    }
+
+    /// Takes out a child with all below it.
+    pub(super) fn take(&mut self, name: &str) -> Option<Arc<Node>> {
+        let child = self.children.remove(name)?;
+        self.names_bytes -= name.len() + 1;
+        Some(child)
+    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if self.children.is_empty() {
+            return;
+        }
         let mut doomed: Vec<Arc<Node>> =
             core::mem::take(&mut self.children).into_values().collect();
         while let Some(node) = doomed.pop() {
@@ -83,50 +94,35 @@ impl Tree {
         }
     }
 
-    pub(super) fn get(&self, path: &Path) -> Option<&Arc<Node>> {
+    /// The deepest node that exists on the way to `path`, and what is missing behind it: nothing, if it is the node itself.
+    pub(super) fn reach<'a>(&self, path: &'a Path) -> (&Arc<Node>, &'a str) {
         let mut node = &self.root;
-        for name in path.names() {
-            node = node.children.get(name)?;
-        }
-        (!path.is_special()).then_some(node)
-    }
-
-    /// The deepest node that exists on the way to `path`: the node itself, or its nearest ancestor.
-    pub(super) fn nearest(&self, path: &Path) -> &Arc<Node> {
-        let mut node = &self.root;
-        for name in path.names() {
+        let mut rest = path.below_root();
+        while let Some((name, more)) = first_of(rest) {
             match node.children.get(name) {
-                Some(child) => node = child,
+                Some(child) => (node, rest) = (child, more),
                 None => break,
             }
         }
-        node
+        (node, rest)
     }
 
-    /// The node for changing; what a snapshot shares is copied first.
-    pub(super) fn get_mut(&mut self, path: &Path) -> Option<&mut Node> {
-        self.get(path)?;
+    pub(super) fn get(&self, path: &Path) -> Option<&Arc<Node>> {
+        let (node, missing) = self.reach(path);
+        missing.is_empty().then_some(node)
+    }
+
+    /// What `reach` finds, for changing; what a snapshot shares is copied first.
+    pub(super) fn reach_mut(&mut self, path: &Path) -> &mut Node {
         let mut node = Arc::make_mut(&mut self.root);
-        for name in path.names() {
-            node = Arc::make_mut(node.children.get_mut(name)?);
+        let mut rest = path.below_root();
+        while let Some((name, more)) = first_of(rest)
+            && let Some(place) = node.children.place(name)
+        {
+            node = Arc::make_mut(node.children.at_mut(place));
+            rest = more;
         }
-        Some(node)
-    }
-
-    /// Hangs `child` below `parent`, which exists and has no child of this name.
-    pub(super) fn insert(&mut self, parent: &Path, name: &str, child: Node) {
-        if let Some(node) = self.get_mut(parent) {
-            node.children.insert(Arc::from(name), Arc::new(child));
-            node.names_bytes += name.len() + 1;
-        }
-    }
-
-    /// Takes out a node with all below it; none if it is not there or is the root.
-    pub(super) fn remove(&mut self, path: &Path) -> Option<Arc<Node>> {
-        let parent = self.get_mut(&path.parent()?)?;
-        let removed = parent.children.remove(path.name())?;
-        parent.names_bytes -= path.name().len() + 1;
-        Some(removed)
+        node
     }
 
     /// Paths of the nodes of this kind, parents first. A path is only made where one is found.
@@ -153,31 +149,22 @@ impl Tree {
 
     /// Every node with its path, parents first.
     #[cfg(test)]
-    pub(super) fn walk(&self) -> Walk {
-        Walk::from(Path::root(), &self.root)
+    pub(super) fn walk(&self) -> Vec<(Path, Arc<Node>)> {
+        let all = self.find(|_| true).into_iter();
+        all.filter_map(|path| Some((path.clone(), Arc::clone(self.get(&path)?))))
+            .collect()
     }
 }
 
-/// A walk over a subtree without recursion. It holds its own references: the tree may change meanwhile.
-#[derive(Debug)]
-pub(super) struct Walk(Vec<(Path, Arc<Node>)>);
-
-impl Walk {
-    pub(super) fn from(path: Path, top: &Arc<Node>) -> Self {
-        Self(alloc::vec![(path, Arc::clone(top))])
+/// The first name of a path without its leading slash, and what is behind it; none if there is nothing left.
+pub(super) fn first_of(rest: &str) -> Option<(&str, &str)> {
+    if rest.is_empty() {
+        return None;
     }
-}
-
-impl Iterator for Walk {
-    type Item = (Path, Arc<Node>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (path, node) = self.0.pop()?;
-        for (name, child) in node.children() {
-            self.0.push((path.below(name), Arc::clone(child)));
-        }
-        Some((path, node))
-    }
+    let end = rest.bytes().position(|byte| byte == b'/');
+    let end = end.unwrap_or(rest.len());
+    let more = rest.get(end + 1..).unwrap_or_default();
+    Some((rest.get(..end)?, more))
 }
 
 #[cfg(test)]
@@ -198,10 +185,10 @@ mod tests {
     #[test]
     fn a_snapshot_does_not_see_later_changes() {
         let mut tree = Tree::new(node());
-        tree.insert(&Path::root(), "a", node());
+        tree.reach_mut(&Path::root()).add("a", node());
         let snapshot = tree.clone();
-        tree.insert(&path("/a"), "b", node());
-        tree.get_mut(&path("/a")).expect("there").value = Arc::from(*b"new");
+        tree.reach_mut(&path("/a")).add("b", node());
+        tree.reach_mut(&path("/a")).value = Arc::from(*b"new");
         assert!(snapshot.get(&path("/a/b")).is_none());
         assert!(snapshot.get(&path("/a")).expect("there").value.is_empty());
         assert!(tree.get(&path("/a/b")).is_some());
@@ -212,7 +199,7 @@ mod tests {
         let mut deep = node();
         for _ in 0..200_000 {
             let mut above = node();
-            above.children.insert(Arc::from("a"), Arc::new(deep));
+            above.add("a", deep);
             deep = above;
         }
         drop(Tree::new(deep));

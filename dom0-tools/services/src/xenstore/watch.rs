@@ -1,17 +1,14 @@
 //! Who wants to hear of changes where.
 //!
-//! Watches are kept by path, so that a change looks at the watches on its own path and its ancestors only, however many
-//! there are elsewhere.
+//! Watches are kept in a tree like that of the nodes, so that a change looks at the watches on its own way only, however
+//! many there are elsewhere.
 
-use super::{Access, Caller, Error, Path, store::Effect, transaction::Change, tree::Tree};
-use crate::DomId;
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    string::String,
-    sync::Arc,
-    vec::Vec,
+use super::{
+    Access, Caller, Error, Path, names::Names, store::Effect, transaction::Change, tree::Tree,
+    tree::first_of,
 };
-use core::ops::Bound;
+use crate::{DomId, sorted::Sorted};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec, vec::Vec};
 
 /// A client's own mark of a watch: any bytes without NUL, never interpreted.
 pub(super) type Token = Arc<[u8]>;
@@ -33,11 +30,54 @@ pub(super) struct Event {
     pub(super) token: Token,
 }
 
+/// The watches of one path.
+type Here = Sorted<(DomId, Token), Form>;
+
+/// Watches of a path, and of what lies below it.
+#[derive(Debug, Default)]
+struct Spot {
+    here: Here,
+    below: Names<Spot>,
+}
+
 /// All watches of all connections.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
-    by_path: BTreeMap<Path, BTreeMap<(DomId, Token), Form>>,
-    paths: BTreeMap<DomId, BTreeMap<Path, usize>>,
+    root: Spot,
+    special: BTreeMap<Path, Here>,
+    paths: Sorted<DomId, BTreeMap<Path, usize>>,
+}
+
+impl Spot {
+    /// Drops what is empty at the end of the way to a path. In loops: depth is a guest's choice.
+    fn prune(&mut self, path: &Path) {
+        let (mut spot, mut rest) = (&*self, path.below_root());
+        let (mut depth, mut needed) = (0, 0);
+        while let Some((name, more)) = first_of(rest)
+            && let Some(next) = spot.below.get(name)
+        {
+            if !spot.here.is_empty() || spot.below.len() > 1 {
+                needed = depth;
+            }
+            (spot, rest, depth) = (next, more, depth + 1);
+        }
+        if depth == 0 || !spot.here.is_empty() || !spot.below.is_empty() {
+            return;
+        }
+        let (mut spot, mut rest) = (self, path.below_root());
+        while let Some((name, more)) = first_of(rest)
+            && let Some(place) = spot.below.place(name)
+        {
+            if needed == 0 {
+                let mut doomed: Vec<Self> = spot.below.remove(name).into_iter().collect();
+                while let Some(spot) = doomed.pop() {
+                    doomed.extend(spot.below.into_values());
+                }
+                return;
+            }
+            (spot, rest, needed) = (spot.below.at_mut(place), more, needed - 1);
+        }
+    }
 }
 
 impl Watches {
@@ -61,18 +101,14 @@ impl Watches {
         token: &Token,
         form: Form,
     ) -> Result<(), Error> {
-        let here = self.by_path.entry(path.clone()).or_default();
+        let here = self.here(path);
         let key = (watcher, Arc::clone(token));
-        if here.contains_key(&key) {
+        if here.get(&key).is_some() {
             return Err(Error::Exists);
         }
         here.insert(key, form);
-        *self
-            .paths
-            .entry(watcher)
-            .or_default()
-            .entry(path.clone())
-            .or_default() += 1;
+        let paths = self.paths.entry(watcher);
+        *paths.entry(path.clone()).or_default() += 1;
         Ok(())
     }
 
@@ -82,18 +118,17 @@ impl Watches {
         path: &Path,
         token: &Token,
     ) -> Result<(), Error> {
-        let here = self.by_path.get_mut(path).ok_or(Error::NoEntry)?;
-        here.remove(&(watcher, Arc::clone(token)))
-            .ok_or(Error::NoEntry)?;
-        if here.is_empty() {
-            self.by_path.remove(path);
-        }
-        if let Some(paths) = self.paths.get_mut(&watcher)
-            && let Some(count) = paths.get_mut(path)
-        {
-            *count -= 1;
-            if *count == 0 {
-                paths.remove(path);
+        let counts = self.paths.get_mut(&watcher).ok_or(Error::NoEntry)?;
+        let count = counts.get(path).copied().ok_or(Error::NoEntry)?;
+        // It is somebody's watch there, so this makes no room.
+        let key = (watcher, Arc::clone(token));
+        self.here(path).remove(&key).ok_or(Error::NoEntry)?;
+        self.prune(path);
+        if let Some(counts) = self.paths.get_mut(&watcher) {
+            if count > 1 {
+                counts.insert(path.clone(), count - 1);
+            } else {
+                counts.remove(path);
             }
         }
         Ok(())
@@ -102,12 +137,28 @@ impl Watches {
     /// Drops all watches of a connection.
     pub(super) fn forget(&mut self, watcher: DomId) {
         for path in self.paths.remove(&watcher).unwrap_or_default().into_keys() {
-            if let Some(here) = self.by_path.get_mut(&path) {
-                here.retain(|(domain, _), _| *domain != watcher);
-                if here.is_empty() {
-                    self.by_path.remove(&path);
-                }
-            }
+            self.here(&path).retain(|(domain, _)| *domain != watcher);
+            self.prune(&path);
+        }
+    }
+
+    /// The watches of a path, with room for the first.
+    fn here(&mut self, path: &Path) -> &mut Here {
+        if path.is_special() {
+            return self.special.entry(path.clone()).or_default();
+        }
+        let (mut spot, mut rest) = (&mut self.root, path.below_root());
+        while let Some((name, more)) = first_of(rest) {
+            (spot, rest) = (spot.below.entry(name), more);
+        }
+        &mut spot.here
+    }
+
+    fn prune(&mut self, path: &Path) {
+        if path.is_special() {
+            self.special.retain(|_, here| !here.is_empty());
+        } else {
+            self.root.prune(path);
         }
     }
 
@@ -122,7 +173,7 @@ impl Watches {
 
     /// Events of a special node.
     pub(super) fn special(&self, name: &str, may_hear: impl Fn(DomId) -> bool) -> Vec<Event> {
-        let here = self.by_path.get(name).into_iter().flatten();
+        let here = self.special.get(name).into_iter().flat_map(Sorted::iter);
         here.filter(|((watcher, _), _)| may_hear(*watcher))
             .map(|((watcher, token), _)| Event {
                 watcher: *watcher,
@@ -141,58 +192,71 @@ impl Watches {
         caller_of: impl Fn(DomId) -> Caller,
     ) -> Vec<Event> {
         let mut events = Vec::new();
-        let may_hear = |watcher, path: &Path| {
-            let caller = caller_of(watcher);
-            [before, after]
-                .iter()
-                .any(|tree| readable(tree, path, caller))
-        };
         for change in changes
             .iter()
             .filter(|change| change.effect != Effect::None)
         {
-            for above in change.path.upwards() {
-                self.push_events(&mut events, above, &change.path, &may_hear);
+            let (mut spot, mut rest) = (&self.root, change.path.below_root());
+            let mut way = vec![];
+            while let Some((name, more)) = first_of(rest)
+                && let Some(next) = spot.below.get(name)
+            {
+                way.extend((!spot.here.is_empty()).then_some(spot));
+                (spot, rest) = (next, more);
             }
-            if change.effect == Effect::Removed {
-                for inside in self.inside(&change.path) {
-                    if before.get(inside).is_some() {
-                        self.push_events(&mut events, inside.as_str(), inside, &may_hear);
+            way.extend((!spot.here.is_empty()).then_some(spot));
+            let mut tell = |here: &Here, path: &Path| {
+                for ((watcher, token), form) in here.iter() {
+                    let caller = caller_of(*watcher);
+                    if readable(before, path, caller) || readable(after, path, caller) {
+                        events.push(Event {
+                            watcher: *watcher,
+                            path: written(path, *watcher, *form),
+                            token: Arc::clone(token),
+                        });
+                    }
+                }
+            };
+            for spot in way.iter().rev() {
+                tell(&spot.here, &change.path);
+            }
+            if change.effect == Effect::Removed && rest.is_empty() {
+                for (path, here) in inside(spot, &change.path) {
+                    if before.get(&path).is_some() {
+                        tell(here, &path);
                     }
                 }
             }
         }
         events
     }
+}
 
-    fn push_events(
-        &self,
-        events: &mut Vec<Event>,
-        watched: &str,
-        changed: &Path,
-        may_hear: &impl Fn(DomId, &Path) -> bool,
-    ) {
-        for ((watcher, token), form) in self.by_path.get(watched).into_iter().flatten() {
-            if may_hear(*watcher, changed) {
-                events.push(Event {
-                    watcher: *watcher,
-                    path: written(changed, *watcher, *form),
-                    token: Arc::clone(token),
-                });
-            }
+#[cfg(test)]
+impl Watches {
+    /// Whether no place is kept for any watch.
+    pub(super) fn is_bare(&self) -> bool {
+        self.root.here.is_empty() && self.root.below.is_empty() && self.special.is_empty()
+    }
+}
+
+/// The watches strictly below a spot, which is that of `top`.
+fn inside<'a>(spot: &'a Spot, top: &Path) -> Vec<(Path, &'a Here)> {
+    let mut found = Vec::new();
+    let (mut levels, mut names) = (vec![spot.below.iter()], Vec::new());
+    while let Some(level) = levels.last_mut() {
+        let Some((name, spot)) = level.next() else {
+            levels.pop();
+            names.pop();
+            continue;
+        };
+        names.push(name);
+        if !spot.here.is_empty() {
+            found.push((top.below(&names.join("/")), &spot.here));
         }
+        levels.push(spot.below.iter());
     }
-
-    /// Watched paths strictly below `top`.
-    fn inside(&self, top: &Path) -> BTreeSet<&Path> {
-        let prefix = top.below("");
-        let from = (Bound::Included(prefix.clone()), Bound::Unbounded);
-        self.by_path
-            .range::<Path, _>(from)
-            .map(|(path, _)| path)
-            .take_while(|path| path.as_str().starts_with(prefix.as_str()))
-            .collect()
-    }
+    found
 }
 
 /// Whether `caller` can read the node or its parent.

@@ -130,3 +130,21 @@ fn watches_have_a_quota_and_end_with_the_connection() {
     assert!(events(&mut server, 1).is_empty());
     assert_eq!(server.watches.count(dom(1)), 0);
 }
+
+#[test]
+fn a_deep_watch_that_ends_leaves_nothing_and_those_on_its_way_stay() {
+    let mut server = server();
+    let deep = format!("data/{}\0deep\0", "a/".repeat(900) + "a");
+    let (near, beside) = ("data/a\0near\0", "data/a/b\0beside\0");
+    for watch in [&*deep, near, beside] {
+        ask(&mut server, 1, Kind::Watch, watch).expect("room");
+    }
+    ask(&mut server, 1, Kind::Unwatch, &deep).expect("there");
+    events(&mut server, 1);
+    ask(&mut server, 1, Kind::Write, "data/a/b\0x").expect("own");
+    assert_eq!(events(&mut server, 1), ["data/a/b beside", "data/a/b near"]);
+    for watch in [near, beside] {
+        ask(&mut server, 1, Kind::Unwatch, watch).expect("there");
+    }
+    assert!(server.watches.is_bare());
+}
