@@ -3,9 +3,7 @@
 use alloc::sync::Arc;
 use core::fmt::{self, Write};
 
-use hypercall_abi::control::counters::{
-    COUNTER_CPUID, COUNTER_EXCEPTIONS, COUNTER_KINDS, DomainCounters,
-};
+use hypercall_abi::control::counters::{COUNTER_KINDS, DomainCounters};
 use hypercall_abi::control::domain::{
     CrashInfo as CrashRecord, DOMAIN_STATE_BUILDING, DOMAIN_STATE_CRASHED, DOMAIN_STATE_DYING,
     DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING, DOMAIN_STATE_SHUTDOWN, DomainCreate, DomainDestroy,
@@ -198,7 +196,11 @@ fn record<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) -> DomainReco
     record.vcpus_max = u32::try_from(domain.vcpus().len()).unwrap_or(u32::MAX);
     record.uuid = *domain.uuid();
     record.created_ns = domain.created().get();
-    (record.hypercalls, record.faults) = totals(domain);
+    for vcpu in domain.vcpus() {
+        let (calls, faults) = vcpu.counts.totals();
+        record.hypercalls = record.hypercalls.wrapping_add(calls);
+        record.faults = record.faults.wrapping_add(faults);
+    }
     if let Some(account) = domain.memory.account(caller.hv.frames()) {
         record.frames = account.total().get();
         record.max_frames = account.maximum().get();
@@ -209,22 +211,6 @@ fn record<M: Machine>(caller: &mut Caller<'_, M>, domain: &Domain) -> DomainReco
     let life = *domain.life.lock(&mut caller.held).0;
     tell_life(&life, paused, &mut record);
     record
-}
-
-/// Hypercalls and exceptions of all vCPUs.
-fn totals(domain: &Domain) -> (u64, u64) {
-    let (mut calls, mut faults) = (0_u64, 0_u64);
-    for vcpu in domain.vcpus() {
-        for (kind, count) in (0..COUNTER_CPUID).zip(vcpu.counts.all()) {
-            let sum = if kind < COUNTER_EXCEPTIONS {
-                &mut calls
-            } else {
-                &mut faults
-            };
-            *sum = sum.wrapping_add(count);
-        }
-    }
-    (calls, faults)
 }
 
 pub(super) fn domain_counters<M: Machine>(

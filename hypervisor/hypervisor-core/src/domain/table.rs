@@ -94,6 +94,9 @@ impl DomainTable {
         first: u16,
         held: &mut Held<'_, TOP>,
     ) -> Option<Arc<Domain>> {
+        if let Some(found) = DomId::new(first).and_then(|id| self.get(id, held)) {
+            return Some(found);
+        }
         let (table, _) = self.slots.lock(held);
         let candidates = table
             .slots

@@ -344,8 +344,19 @@ impl<T: Clone> Scheduler<T> {
     }
 
     fn pick(&mut self, cpu: PhysCpu, now: Nanos) -> Option<EntityId> {
-        for group in self.groups.iter_mut().flatten() {
-            group.cap.refresh(now);
+        // Only who waits is asked for its budget, however many sleep.
+        let Self {
+            ready,
+            entities,
+            groups,
+            ..
+        } = self;
+        for id in ready.iter() {
+            let entity = entities.get(usize::from(id.0)).and_then(Option::as_ref);
+            let group = entity.and_then(|entity| groups.get_mut(usize::from(entity.group.0)));
+            if let Some(group) = group.and_then(Option::as_mut) {
+                group.cap.refresh(now);
+            }
         }
         // Who could run on a CPU that idles leaves this one to those that cannot; it is sent there afterwards.
         let others = self.idle.without(cpu);

@@ -121,7 +121,11 @@ impl<T: Clone> Scheduler<T> {
         }
         if let Some(g) = self.group_mut(group) {
             match (was == Place::Off, place == Place::Off) {
-                (true, false) => g.active = g.active.saturating_add(1),
+                (true, false) => {
+                    g.active = g.active.saturating_add(1);
+                    // Budgets of those who sleep are not looked after.
+                    g.cap.refresh(now);
+                }
                 (false, true) => g.active = g.active.saturating_sub(1),
                 (true, true) | (false, false) => {}
             }

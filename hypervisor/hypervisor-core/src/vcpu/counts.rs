@@ -3,8 +3,9 @@
 //! Only the CPU that runs the vCPU counts, so counting is a load and a store; anybody may read.
 
 use core::array;
+use core::ops::Range;
 
-use hypercall_abi::control::counters::{COUNTER_EXCEPTIONS, COUNTER_KINDS};
+use hypercall_abi::control::counters::{COUNTER_CPUID, COUNTER_EXCEPTIONS, COUNTER_KINDS};
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -44,6 +45,20 @@ impl Counts {
         self.add(COUNTER_EXCEPTIONS | u32::from(vector & 0x1f));
     }
 
+    /// How many hypercalls and how many exceptions there were.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64) {
+        let place = |kind| usize::try_from(kind).unwrap_or(COUNTER_KINDS);
+        let (calls, faults) = (place(COUNTER_EXCEPTIONS), place(COUNTER_CPUID));
+        let sum = |kinds: Range<usize>| {
+            let counts = self.0.get(kinds).unwrap_or_default().iter();
+            counts.fold(0_u64, |sum, count| {
+                sum.wrapping_add(count.load(Ordering::Relaxed))
+            })
+        };
+        (sum(0..calls), sum(calls..faults))
+    }
+
     /// All of them, in their order.
     pub fn all(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(|count| count.load(Ordering::Relaxed))
@@ -74,5 +89,6 @@ mod tests {
             .filter(|told| told.1 != 0)
             .collect();
         assert_eq!(told, [(1, 1), (63, 1), (78, 1), (96, 1)]);
+        assert_eq!(counts.totals(), (2, 1));
     }
 }
