@@ -25,6 +25,7 @@ pub const LAYOUTS: &[Layout] = &[
     <crate::control::host::CpuInfo as GuestLayout>::LAYOUT,
     <crate::control::host::LogRead as GuestLayout>::LAYOUT,
     <crate::control::host::SetWallclock as GuestLayout>::LAYOUT,
+    <crate::control::host::HostPromises as GuestLayout>::LAYOUT,
     <crate::control::memory::MemoryWrite as GuestLayout>::LAYOUT,
     <crate::control::memory::MemoryRead as GuestLayout>::LAYOUT,
     <crate::control::ControlHeader as GuestLayout>::LAYOUT,

@@ -15,7 +15,7 @@ use hypercall_abi::control::audit::Audit;
 use hypercall_abi::control::counters::COUNTER_KINDS;
 use hypercall_abi::control::domain::{DomainCreate, DomainRecord};
 use hypercall_abi::control::grant::GrantSeed;
-use hypercall_abi::control::host::{CpuInfo, HostInfo};
+use hypercall_abi::control::host::{CpuInfo, HostInfo, HostPromises};
 use hypercall_abi::control::vcpu::VcpuRecord;
 use hypercall_abi::control::version::QUERY_VERSIONS;
 use hypercall_abi::vcpu::VcpuGuestContext;
@@ -96,6 +96,10 @@ impl Host for Machine {
 
     fn host_info(&self) -> Result<HostInfo, HostError> {
         manage::host_info().named("host_info")
+    }
+
+    fn host_promises(&self) -> Result<HostPromises, HostError> {
+        manage::host_promises().named("host_promises")
     }
 
     fn cpu_info(&self, cpu: u32) -> Result<CpuInfo, HostError> {

@@ -13,7 +13,7 @@ use hypercall_abi::control::domain::{
     DomainSetLimit, DomainSetMax, DomainUnpause,
 };
 use hypercall_abi::control::grant::GrantSeed;
-use hypercall_abi::control::host::{CpuInfo, HostInfo, LogRead};
+use hypercall_abi::control::host::{CpuInfo, HostInfo, HostPromises, LogRead};
 use hypercall_abi::control::memory::{MAX_MEMORY_FRAMES, MemoryWrite};
 use hypercall_abi::control::sched::{SchedGet, SchedSet};
 use hypercall_abi::control::vcpu::{VcpuRecord, VcpuSetContext};
@@ -50,6 +50,7 @@ plain!(
     DomainUnpause,
     GrantSeed,
     HostInfo,
+    HostPromises,
     MsixBind,
     PciRead,
     PciWrite,
@@ -85,6 +86,17 @@ pub fn query(topic: u32, index: u32) -> Result<[u64; 4], Errno> {
 /// As every operation: `EPERM` for who is not the management domain.
 pub fn host_info() -> Result<HostInfo, Errno> {
     plain(HostInfo::default())
+}
+
+/// What is free, and what of it is promised.
+///
+/// # Errors
+/// As every operation: `EPERM` for who is not the management domain.
+pub fn host_promises() -> Result<HostPromises, Errno> {
+    plain(HostPromises {
+        header: HostPromises::HEADER,
+        ..HostPromises::default()
+    })
 }
 
 /// One CPU.

@@ -98,6 +98,36 @@ pub struct SetWallclock {
 layout!(SetWallclock = "": 16 { header @ 0, wallclock_ns @ 8 });
 control!(SetWallclock is SET_WALLCLOCK version 1);
 
+/// Answer of `HOST_PROMISES`. What is free and not promised can be promised to somebody.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct HostPromises {
+    /// Version 1.
+    pub header: ControlHeader,
+    /// Out: frames that can be given to domains now.
+    pub free_frames: u64,
+    /// Out: frames that domains can take yet without being asked about: each up to its limit, or its maximum while it has
+    /// none, and what it can make the hypervisor take besides ([`most_overhead`]). The first domain and those that are being
+    /// destroyed are left out.
+    pub promised_frames: u64,
+}
+layout!(HostPromises = "": 24 { header @ 0, free_frames @ 8, promised_frames @ 16 });
+control!(HostPromises is HOST_PROMISES version 1);
+
+/// Frames that a domain can make the hypervisor take with its grants: 63 of its table, 64 of records, 32 of handles.
+const GRANT_FRAMES: u64 = 63 + 64 + 32;
+/// Shared pages, and the tables of an M2P view.
+const FIXED_FRAMES: u64 = 16;
+
+/// Frames that a domain may make the hypervisor take besides its own, if those lie together; what is really taken is the
+/// hypervisor's count.
+#[must_use]
+pub const fn most_overhead(max_frames: u64) -> u64 {
+    FIXED_FRAMES + GRANT_FRAMES + max_frames / 512
+}
+
 constants! {
     /// Tells what the machine has.
     HOST_INFO: u32 = 0x100 => "";
@@ -107,4 +137,6 @@ constants! {
     LOG_READ: u32 = 0x102 => "";
     /// Sets the clock that domains see as UTC.
     SET_WALLCLOCK: u32 = 0x104 => "";
+    /// Tells what of free memory is promised.
+    HOST_PROMISES: u32 = 0x107 => "";
 }

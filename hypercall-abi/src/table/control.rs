@@ -23,6 +23,8 @@ macro_rules! for_each_control_operation {
             /// Breaks one of the hypervisor's invariants in a domain, or mends it, so that a test sees the recount find it. Errors:
             /// `ENOSYS` in every hypervisor but one built with the feature `breach`; `EINVAL` no such invariant; `ESRCH`; `ENOMEM`.
             0x106 audit_breach(argument: InOut<AuditBreach>) since 1 by dom0;
+            /// Tells what is free, and how much of it domains can take yet without being asked about.
+            0x107 host_promises(argument: InOut<HostPromises>) since 2 by dom0;
             /// Creates an empty domain, paused once. Errors: `EINVAL` a number that is none, no vCPU or too many, no weight, no
             /// CPU; `EEXIST` the number is in use; `ENOSPC` no number left; `ENOMEM`.
             0x200 domain_create(argument: InOut<DomainCreate>) since 1 by dom0;

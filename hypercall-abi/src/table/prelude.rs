@@ -8,7 +8,7 @@ pub use crate::control::domain::{
     DomainSetMax, DomainUnpause,
 };
 pub use crate::control::grant::GrantSeed;
-pub use crate::control::host::{CpuInfo, HostInfo, LogRead, SetWallclock};
+pub use crate::control::host::{CpuInfo, HostInfo, HostPromises, LogRead, SetWallclock};
 pub use crate::control::memory::{MemoryRead, MemoryWrite};
 pub use crate::control::sched::{SchedGet, SchedSet};
 pub use crate::control::vcpu::{VcpuRecord, VcpuSetContext};

@@ -32,38 +32,48 @@ pub(super) const CPU_DIRECTORY: &str = "cpu";
 /// While somebody waits for a change, dom0 looks this often how far it is. Nanoseconds.
 const LOOK_INTERVAL_NS: u64 = 20_000_000;
 
+/// Who asks for a change, when, and how long the asker waits.
+#[derive(Clone, Copy)]
+struct Asked {
+    id: StreamId,
+    at: u64,
+    wait: Wait,
+}
+
 impl<H: Host> Manager<H> {
     pub(super) fn balloon(&mut self, id: StreamId, wish: &Balloon) -> Result<(), ErrorReply> {
+        let asked = self.asked(id, wish.wait);
         let key = self.find_made(&wish.domain)?;
         let (record, domain) = self.changeable(key)?;
         let target = wish.target_bytes / crate::resources::FRAME_BYTES;
         let minimum = self
             .guest_minimum(domain)
             .unwrap_or(domain.config.minimum_frames.min(record.frames));
-        let promised = self.promised_to(domain).map_err(words::host)?;
+        // What stands between what it has and its target now is its own.
+        let promised = domain.memory.wanted.saturating_sub(record.frames);
         let maximum = domain.config.max_frames;
         let ledger = self.ledger().map_err(words::host)?;
         ledger
             .admit_target(record.frames, target, minimum, maximum, promised)
             .map_err(|refusal| words::refusal(&refusal))?;
         self.check_growth(domain, target)?;
-        self.begin_change(id, key, Resource::Memory, record.frames, target, wish.wait)
+        self.begin_change(asked, key, Resource::Memory, record.frames, target)
     }
 
     pub(super) fn set_vcpus(&mut self, id: StreamId, wish: &Vcpus) -> Result<(), ErrorReply> {
+        let asked = self.asked(id, wish.wait);
         let key = self.find_made(&wish.domain)?;
         let (record, domain) = self.changeable(key)?;
         check_vcpus(wish.target, domain.config.max_vcpus)
             .map_err(|refusal: Refusal| words::refusal(&refusal))?;
         let online = u64::from(record.vcpus_online);
-        self.begin_change(
-            id,
-            key,
-            Resource::Vcpus,
-            online,
-            u64::from(wish.target),
-            wish.wait,
-        )
+        let wanted = u64::from(wish.target);
+        self.begin_change(asked, key, Resource::Vcpus, online, wanted)
+    }
+
+    fn asked(&self, id: StreamId, wait: Wait) -> Asked {
+        let at = self.host.now();
+        Asked { id, at, wait }
     }
 
     /// A domain that can change now, with the hypervisor's record of it.
@@ -92,14 +102,12 @@ impl<H: Host> Manager<H> {
 
     fn begin_change(
         &mut self,
-        id: StreamId,
+        Asked { id, at, wait }: Asked,
         key: Key,
         resource: Resource,
         count: u64,
         wanted: u64,
-        wait: Wait,
     ) -> Result<(), ErrorReply> {
-        let now = self.host.now();
         let (before, turn) = self.set_target(key, resource, wanted);
         self.fail_streams(|work| {
             let older = work.changing()?;
@@ -121,7 +129,7 @@ impl<H: Host> Manager<H> {
             id: domain.id.get(),
             resource,
             turn,
-            change: Change::new(count, wanted, now, timeout),
+            change: Change::new(count, wanted, at, timeout),
             before,
             otherwise,
             told: None,

@@ -14,7 +14,7 @@ use crate::{
     DomId,
     builder::{Build, BuildError, Recipe, RecipeError},
     console::Console,
-    resources::{Wish, bytes_of, frames_of, overhead_frames},
+    resources::{Wish, bytes_of, frames_of},
 };
 use alloc::{boxed::Box, format, string::String, sync::Arc};
 use dom0_protocol::{
@@ -25,7 +25,7 @@ use dom0_protocol::{
 };
 use hypercall_abi::{
     RawDomId,
-    control::{ControlArgument, domain::DomainCreate},
+    control::{ControlArgument, domain::DomainCreate, host::most_overhead},
     ids::DOMID_INVALID,
 };
 
@@ -152,7 +152,7 @@ impl<H: Host> Manager<H> {
             .map_or(config.frames, |record| record.frames);
         let overhead = record
             .as_ref()
-            .map_or(overhead_frames(config.max_frames), |record| {
+            .map_or(most_overhead(config.max_frames), |record| {
                 record.overhead_frames.saturating_add(record.shared_frames)
             });
         Reply::Created(Created {
@@ -259,7 +259,7 @@ impl<H: Host> Manager<H> {
     }
 
     fn is_taken(&self, name: &DomainName) -> bool {
-        name.as_str() == DOM0_NAME || self.domains.values().any(|domain| domain.name == *name)
+        name.as_str() == DOM0_NAME || self.domains.of_name(name).is_some()
     }
 
     /// A domain's build has failed: nothing of it stays.

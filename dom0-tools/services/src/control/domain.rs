@@ -1,9 +1,6 @@
 //! What dom0 knows of a domain that it has made.
 
-use super::{
-    host::{Attached, Ring},
-    stream::Command,
-};
+use super::{host::Attached, stream::Command};
 use crate::{
     DomId,
     builder::{Build, Recipe},
@@ -106,19 +103,6 @@ pub(super) struct Domain<P> {
 }
 
 impl<P> Domain<P> {
-    /// Which of its rings a port belongs to.
-    pub(super) fn ring_of(&self, port: super::LocalPort) -> Option<Ring> {
-        let console = self.console_ring.as_ref().map(|ring| ring.port);
-        let store = self.store_ring.as_ref().map(|(ring, _)| ring.port);
-        if console == Some(port) {
-            Some(Ring::Console)
-        } else if store == Some(port) {
-            Some(Ring::Store)
-        } else {
-            None
-        }
-    }
-
     /// Its state, from the hypervisor's record of it.
     pub(super) fn state(&self, record: Option<&DomainRecord>) -> DomainState {
         match (&self.life, record) {

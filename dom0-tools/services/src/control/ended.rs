@@ -76,7 +76,7 @@ fn end_in(record: &DomainRecord, state: DomainState, asked: Option<Command>) -> 
 impl<H: Host> Manager<H> {
     /// Looks at all domains: one of them has ended, or more.
     pub(super) fn look_at_ended(&mut self) {
-        let keys: Vec<Key> = self.domains.keys().copied().collect();
+        let keys: Vec<Key> = self.domains.iter().map(|(key, _)| key).collect();
         for key in keys {
             if let Some((id, end)) = self.new_end(key) {
                 self.store.note_shutdown(id);
@@ -183,8 +183,9 @@ impl<H: Host> Manager<H> {
                 .console
                 .note(&format!("\r\n[the domain {word} and starts anew]\r\n"));
             let at = domain.born.saturating_add(RESTART_INTERVAL_NS);
-            domain.life = Life::Restarting { at };
             let why = words::guest_gone(&domain.name);
+            self.domains
+                .change(key, |domain| domain.life = Life::Restarting { at });
             self.fail_streams(|work| {
                 let changing = work.changing()?;
                 (changing.key == key).then(|| why.clone())
@@ -206,10 +207,12 @@ impl<H: Host> Manager<H> {
         }
         self.serve_console(key);
         self.detach_rings(key);
-        self.store.release(id);
+        // Its nodes go first, unheard by itself: then there are few lists, if any, to take its number out of.
+        self.store.reset(id);
         if let Err(error) = self.store.apply(&removal(id, &uuid_text(&uuid))) {
             log::error!("d{id}: xenstore nodes: {error}");
         }
+        self.store.release(id);
         self.host.destroy(id)
     }
 
@@ -229,6 +232,6 @@ impl<H: Host> Manager<H> {
                 .or(work.changing().map(|changing| changing.key));
             (waits_for == Some(key)).then(|| why.clone())
         });
-        self.domains.remove(&key);
+        self.domains.remove(key);
     }
 }

@@ -11,7 +11,7 @@ use hypercall_abi::{
         audit::Audit,
         counters::COUNTER_KINDS,
         domain::{DomainCreate, DomainRecord},
-        host::{CpuInfo, HostInfo},
+        host::{CpuInfo, HostInfo, HostPromises},
         vcpu::VcpuRecord,
     },
     vcpu::VcpuGuestContext,
@@ -93,6 +93,8 @@ pub trait Host {
     fn interfaces(&self) -> Result<Interfaces, HostError>;
     /// The machine's figures.
     fn host_info(&self) -> Result<HostInfo, HostError>;
+    /// What is free, and what of it domains can take yet without asking.
+    fn host_promises(&self) -> Result<HostPromises, HostError>;
     /// One CPU's figures.
     fn cpu_info(&self, cpu: u32) -> Result<CpuInfo, HostError>;
     /// The first domain with this number or a higher one.

@@ -1,7 +1,8 @@
 //! All of dom0's state, and one bounded round of work on it.
 
 use super::{
-    domain::{Domain, Key, Life},
+    domain::{Key, Life},
+    domains::Domains,
     files::{Content, Files, digest_of},
     grave::Graves,
     host::{Host, HostError, LocalPort, Ring},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     DomId,
-    resources::{Ledger, overhead_frames},
+    resources::Ledger,
     xenstore::{self, Quota},
 };
 use alloc::{
@@ -21,7 +22,7 @@ use alloc::{
     vec::Vec,
 };
 use dom0_protocol::{Decoder, Digest, DomainSelector, ErrorReply, Frame, Outbox, StreamId};
-use hypercall_abi::control::domain::DomainRecord;
+use hypercall_abi::control::{domain::DomainRecord, host::most_overhead};
 
 /// What a manager is told at its start.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Next {
 pub struct Manager<H: Host> {
     pub(super) host: H,
     pub(super) store: xenstore::Server,
-    pub(super) domains: BTreeMap<Key, Domain<H::Page>>,
+    pub(super) domains: Domains<H::Page>,
     pub(super) streams: BTreeMap<StreamId, Stream>,
     pub(super) connections: BTreeMap<u16, u16>,
     pub(super) outbox: Outbox,
@@ -100,7 +101,7 @@ impl<H: Host> Manager<H> {
         Self {
             host,
             store: xenstore::Server::new(Quota::ORDINARY),
-            domains: BTreeMap::new(),
+            domains: Domains::new(),
             streams: BTreeMap::new(),
             connections: BTreeMap::new(),
             outbox: Outbox::new(),
@@ -168,11 +169,7 @@ impl<H: Host> Manager<H> {
     /// Serves the rings that have events, and those for which replies wait, once each.
     fn serve_rings(&mut self, next: &mut Next) {
         for port in core::mem::take(&mut self.events) {
-            let found = self.domains.iter().find_map(|(key, domain)| {
-                let ring = domain.ring_of(port)?;
-                Some((*key, ring))
-            });
-            match found {
+            match self.domains.of_port(port) {
                 Some((key, Ring::Console)) => self.serve_console(key),
                 Some((key, Ring::Store)) => self.serve_store(key, next),
                 None => {}
@@ -242,8 +239,7 @@ impl<H: Host> Manager<H> {
     }
 
     pub(super) fn key_of(&self, id: DomId) -> Option<Key> {
-        let mut found = self.domains.iter().filter(|(_, domain)| domain.id == id);
-        found.next().map(|(key, _)| *key)
+        self.domains.of_id(id)
     }
 
     /// The domain that a client names.
@@ -254,10 +250,7 @@ impl<H: Host> Manager<H> {
                 return Ok(Subject::Dom0);
             }
             DomainSelector::Id(id) => DomId::new(*id).and_then(|id| self.key_of(id)),
-            DomainSelector::Name(name) => self
-                .domains
-                .iter()
-                .find_map(|(key, domain)| (domain.name == *name).then_some(*key)),
+            DomainSelector::Name(name) => self.domains.of_name(name),
         };
         found
             .map(Subject::Made)
@@ -281,17 +274,21 @@ impl<H: Host> Manager<H> {
     /// The state of the machine for admission.
     pub(super) fn ledger(&self) -> Result<Ledger, HostError> {
         let host = self.host.host_info()?;
-        let mut promised = self.kept_by_moves()?;
-        for domain in self.domains.values() {
-            let record = self.body(domain)?;
-            let taken = record.map_or(0, |r| r.overhead_frames.saturating_add(r.shared_frames));
-            promised = promised
-                .saturating_add(growth(domain, record.as_ref()))
-                .saturating_add(overhead_frames(domain.config.max_frames).saturating_sub(taken));
+        let told = self.host.host_promises()?;
+        let mut promised = told.promised_frames.saturating_add(self.kept_by_moves()?);
+        // Who is to be made anew has no body that the hypervisor could count.
+        for key in self.domains.unfinished() {
+            if let Some(domain) = self.domains.get(key)
+                && matches!(domain.life, Life::Restarting { .. })
+            {
+                promised = promised
+                    .saturating_add(domain.memory.wanted)
+                    .saturating_add(most_overhead(domain.config.max_frames));
+            }
         }
         Ok(Ledger {
             total_frames: host.total_frames,
-            free_frames: host.free_frames,
+            free_frames: told.free_frames,
             promised_frames: promised,
             cpus: host.cpus,
             domains: u32::try_from(self.domains.len())
@@ -300,22 +297,4 @@ impl<H: Host> Manager<H> {
             max_domains: host.max_domains,
         })
     }
-
-    /// Frames of its own that a domain is to get yet.
-    pub(super) fn promised_to(&self, domain: &Domain<H::Page>) -> Result<u64, HostError> {
-        Ok(growth(domain, self.body(domain)?.as_ref()))
-    }
-
-    /// The hypervisor's record of a domain that is not about to be made anew.
-    fn body(&self, domain: &Domain<H::Page>) -> Result<Option<DomainRecord>, HostError> {
-        match domain.life {
-            Life::Restarting { .. } => Ok(None),
-            Life::Building { .. } | Life::Started => self.record(domain.id),
-        }
-    }
-}
-
-fn growth<P>(domain: &Domain<P>, record: Option<&DomainRecord>) -> u64 {
-    let owned = record.map_or(0, |record| record.frames);
-    domain.memory.wanted.saturating_sub(owned)
 }

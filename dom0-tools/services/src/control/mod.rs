@@ -17,6 +17,7 @@ mod change;
 mod claims;
 mod create;
 mod domain;
+mod domains;
 mod ended;
 mod ending;
 mod files;

@@ -84,11 +84,11 @@ impl<H: Host> Manager<H> {
 
     pub(super) fn list(&self) -> Result<Reply, ErrorReply> {
         let uptime = self.host.host_info().map_err(words::host)?.uptime_ns;
-        let mut records = Vec::new();
+        let mut records = Vec::with_capacity(self.domains.len() + 1);
         if let Some(record) = self.record(DomId::DOM0).map_err(words::host)? {
             records.push(dom0_line(&record, uptime)?);
         }
-        for domain in self.domains.values() {
+        for (_, domain) in self.domains.iter() {
             records.push(self.line(domain, uptime)?);
         }
         records.sort_by_key(|record| record.id);

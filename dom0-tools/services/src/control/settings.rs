@@ -127,13 +127,15 @@ impl<H: Host> Manager<H> {
         } else {
             self.free_name(&wish.name)?
         };
-        let Some(domain) = self.domains.get_mut(&key) else {
+        let Some(domain) = self.domains.get(&key) else {
             return Err(words::no_such_domain(&wish.domain));
         };
-        domain.name = name.clone();
         let (id, uuid) = (domain.id, super::domain::uuid_text(&domain.uuid));
+        let has_nodes = domain.store_ring.is_some();
+        self.domains
+            .change(key, |domain| domain.name = name.clone());
         // A domain that is being built gets its nodes, with this name in them, when it is done.
-        if domain.store_ring.is_some() {
+        if has_nodes {
             let vm = Path::root().below("vm").below(&uuid);
             let text = || String::from(name.as_str());
             self.tell_store(

@@ -22,10 +22,7 @@ use dom0_protocol::{
 impl<H: Host> Manager<H> {
     /// Goes on with every domain that is being built or is to be made anew.
     pub(super) fn step_lives(&mut self, next: &mut Next) {
-        let keys: Vec<Key> = (self.domains.iter())
-            .filter(|(_, domain)| !matches!(domain.life, Life::Started))
-            .map(|(key, _)| *key)
-            .collect();
+        let keys: Vec<Key> = self.domains.unfinished().iter().copied().collect();
         for key in keys {
             let Some(domain) = self.domains.get_mut(&key) else {
                 continue;
@@ -60,16 +57,23 @@ impl<H: Host> Manager<H> {
 
     /// Joins a built domain to its servers and lets it run.
     fn start_built(&mut self, key: Key, built: Built, start: Start) -> Result<(), HostError> {
-        let Some(domain) = self.domains.get_mut(&key) else {
+        let Some(id) = self.domains.get(&key).map(|domain| domain.id) else {
             return Ok(());
         };
-        let id = domain.id;
         let console = self.host.attach(id, Ring::Console, built.console_port)?;
-        domain.console.restart();
-        domain.console_ring = Some(console);
+        self.domains.change(key, |domain| {
+            domain.console.restart();
+            domain.console_ring = Some(console);
+        });
         let store = self.host.attach(id, Ring::Store, built.store_port)?;
         let link = Link::new(id, &store.page);
-        domain.store_ring = Some((store, link));
+        self.domains.change(key, |domain| {
+            domain.store_ring = Some((store, link));
+            domain.life = Life::Started;
+        });
+        let Some(domain) = self.domains.get(&key) else {
+            return Ok(());
+        };
         let profile = Profile {
             domain: id,
             name: domain.name.as_str(),
@@ -85,7 +89,6 @@ impl<H: Host> Manager<H> {
             log::error!("d{id}: xenstore nodes: {error}");
         }
         self.store.introduce(id);
-        domain.life = Life::Started;
         log::info!("d{id}: `{}` is built", domain.name);
         let told = self.tell_created(key);
         if begins(start) && told {
@@ -118,7 +121,7 @@ impl<H: Host> Manager<H> {
         let now = self.host.now();
         match built {
             Ok((id, build)) => {
-                if let Some(domain) = self.domains.get_mut(&key) {
+                self.domains.change(key, |domain| {
                     domain.id = id;
                     domain.born = now;
                     domain.asked = None;
@@ -130,7 +133,7 @@ impl<H: Host> Manager<H> {
                         build: alloc::boxed::Box::new(build),
                         start: Start::Running,
                     };
-                }
+                });
             }
             Err(error) => {
                 log::error!(
@@ -157,12 +160,12 @@ impl<H: Host> Manager<H> {
 
     /// Unmaps a ring that a domain has.
     pub(super) fn detach_rings(&mut self, key: Key) {
-        let Some(domain) = self.domains.get_mut(&key) else {
-            return;
-        };
-        let console = domain.console_ring.take();
-        let store = domain.store_ring.take().map(|(ring, _)| ring);
-        for ring in [console, store].into_iter().flatten() {
+        let mut rings = [None, None];
+        self.domains.change(key, |domain| {
+            let store = domain.store_ring.take().map(|(ring, _)| ring);
+            rings = [domain.console_ring.take(), store];
+        });
+        for ring in rings.into_iter().flatten() {
             self.host.detach(ring);
         }
     }

@@ -2,8 +2,10 @@
 //!
 //! Free memory is the hypervisor's count, less what dom0 keeps back and less what has been promised and not been taken yet:
 //! domains being built, and targets that guests are still growing towards. Memory that a guest is to give back counts as
-//! taken until it has come.
+//! taken until it has come. Both are the hypervisor's numbers, asked for at once and each time, since guests give and take by
+//! themselves; what has no domain at the moment (one that is to be made anew, a move under way) dom0 adds.
 
+use hypercall_abi::control::host::most_overhead;
 use thiserror::Error;
 
 /// vCPUs that a domain may have: those whose `vcpu_info` lies in `shared_info`.
@@ -13,20 +15,8 @@ pub const MAX_VCPUS: u32 = 32;
 /// has a frame.
 pub const HOST_RESERVE_FRAMES: u64 = 1024;
 
-/// Frames that a domain can make the hypervisor take with its grants: 63 of its table, 64 of records, 32 of handles.
-const GRANT_FRAMES: u64 = 63 + 64 + 32;
-/// Shared pages, and the tables of an M2P view.
-const FIXED_FRAMES: u64 = 16;
-
 /// Most frames of one domain that the arithmetic below is meant for (16 TiB).
 const MOST_FRAMES: u64 = 1 << 32;
-
-/// Frames that a domain may make the hypervisor take besides its own, which are kept for it as long as it lives; what is
-/// really taken is the hypervisor's count.
-#[must_use]
-pub const fn overhead_frames(max_frames: u64) -> u64 {
-    FIXED_FRAMES + GRANT_FRAMES + max_frames / 512
-}
 
 /// What a new domain asks for.
 #[derive(Clone, Copy, Debug)]
@@ -159,7 +149,7 @@ impl Ledger {
                 maximum: self.max_domains,
             });
         }
-        self.admit_frames(wish.frames.saturating_add(overhead_frames(wish.max_frames)))
+        self.admit_frames(wish.frames.saturating_add(most_overhead(wish.max_frames)))
     }
 
     /// Whether a domain may have a new target: within its own bounds, and what it is to grow by is there. `promised` is what
@@ -233,7 +223,7 @@ fn mask(cpus: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{HOST_RESERVE_FRAMES, Ledger, Refusal, Wish, overhead_frames};
+    use super::{HOST_RESERVE_FRAMES, Ledger, Refusal, Wish, most_overhead};
 
     const LEDGER: Ledger = Ledger {
         total_frames: 100_000,
@@ -254,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_last_frame_is_given_and_one_more_refused() {
-        let overhead = overhead_frames(60_000);
+        let overhead = most_overhead(60_000);
         let all = Wish {
             frames: 50_000 - overhead,
             max_frames: 60_000,

@@ -7,7 +7,7 @@ mod admission;
 mod target;
 
 pub(crate) use admission::check_vcpus;
-pub use admission::{HOST_RESERVE_FRAMES, Ledger, MAX_VCPUS, Refusal, Wish, overhead_frames};
+pub use admission::{HOST_RESERVE_FRAMES, Ledger, MAX_VCPUS, Refusal, Wish};
 pub use target::{Change, Verdict, Why};
 
 /// Bytes of a frame.

@@ -1,11 +1,12 @@
 //! Operations 0x100..: the machine, its CPUs, its clock, the hypervisor's log.
 
 use hypercall_abi::Errno;
-use hypercall_abi::control::host::{CpuInfo, HostInfo, LogRead, SetWallclock};
+use hypercall_abi::control::host::{CpuInfo, HostInfo, HostPromises, LogRead, SetWallclock};
 
 use super::{Answer, End};
 use crate::caller::Caller;
 use crate::console::{LOG, LOG_BYTES};
+use crate::domain::DomId;
 use crate::domain::rights::ControlRight;
 use crate::ids::{Frames, Nanos, PhysCpu};
 use crate::machine::Machine;
@@ -50,6 +51,21 @@ pub(super) fn host_info<M: Machine>(
     for (to, from) in info.version.iter_mut().zip(VERSION.bytes()) {
         *to = from;
     }
+    Ok(End::Done)
+}
+
+pub(super) fn host_promises<M: Machine>(
+    caller: &mut Caller<'_, M>,
+    _: ControlRight,
+    answer: &mut HostPromises,
+) -> Answer {
+    let frames = caller.hv.frames();
+    let first = DomId::FIRST.get();
+    let others = (frames.accounts()).filter(|(_, account)| account.domid() != first);
+    // A domain that takes or gives back meanwhile changes both: the lower count of free frames is right with the promises.
+    let before = frames.free();
+    answer.promised_frames = sum(others.map(|(_, account)| account.promised())).get();
+    answer.free_frames = before.min(frames.free()).get();
     Ok(End::Done)
 }
 

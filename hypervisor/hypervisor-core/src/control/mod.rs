@@ -21,7 +21,7 @@ use domain::{
     domain_set_limit, domain_set_max, domain_unpause,
 };
 use grant::grant_seed;
-use host::{cpu_info, host_info, log_read, set_wallclock};
+use host::{cpu_info, host_info, host_promises, log_read, set_wallclock};
 use hypercall_abi::control::{ControlArgument, ControlHeader};
 use hypercall_abi::table::prelude::*;
 use hypercall_abi::{Errno, GuestPtr};

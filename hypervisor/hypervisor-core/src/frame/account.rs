@@ -4,12 +4,16 @@
 //! its owner's total. A slot is reused only when its totals are 0, so an owner in a frame's word always means the account
 //! that it was assigned by.
 
+use hypercall_abi::control::host::most_overhead;
 use thiserror::Error;
 
 use crate::ids::{CpuSet, Frames, Mfn, PhysCpu};
 use crate::sync::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 
 use super::owner::OwnerId;
+
+/// The limit of a domain that has none but its maximum.
+const NO_LIMIT: u64 = u64::MAX;
 
 /// Why frames were not charged, or an account not opened.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -52,7 +56,7 @@ impl Account {
         self.dying.store(false, Ordering::Relaxed);
         self.domid.store(domid, Ordering::Relaxed);
         self.maximum.store(maximum.get(), Ordering::Relaxed);
-        self.limit.store(u64::MAX, Ordering::Relaxed);
+        self.limit.store(NO_LIMIT, Ordering::Relaxed);
         self.dirty.store(0, Ordering::Relaxed);
         true
     }
@@ -99,6 +103,21 @@ impl Account {
     /// Sets up to how many frames the domain may take more now. Below the total it only stops further allocation.
     pub fn set_limit(&self, limit: Frames) {
         self.limit.store(limit.get(), Ordering::Release);
+    }
+
+    /// Frames that the domain can take yet without its manager: its own up to its limit, and overhead up to the most.
+    #[must_use]
+    pub fn promised(&self) -> Frames {
+        if self.is_dying() {
+            return Frames::new(0);
+        }
+        let maximum = self.maximum.load(Ordering::Acquire);
+        let limit = self.limit.load(Ordering::Acquire);
+        let most = if limit == NO_LIMIT { maximum } else { limit };
+        let growth = most.saturating_sub(self.total().get());
+        let taken = self.special().get().saturating_add(self.overhead().get());
+        let overhead = most_overhead(maximum).saturating_sub(taken);
+        Frames::new(growth.saturating_add(overhead))
     }
 
     /// Pages that the hypervisor shares with the domain.
@@ -216,6 +235,26 @@ mod tests {
         assert!(account.open(3, Frames::new(4)));
         account.set_dying();
         assert_eq!(account.charge(1), Err(AccountError::Dying));
+    }
+
+    #[test]
+    fn what_a_domain_can_take_yet_is_promised_to_it() {
+        let account = Account::default();
+        assert!(account.open(3, Frames::new(1024)));
+        let promised = |account: &Account| account.promised().get();
+        let overhead = most_overhead(1024);
+        assert_eq!(promised(&account), 1024 + overhead, "no limit");
+        account.set_limit(Frames::new(100));
+        assert_eq!(account.charge(30), Ok(()));
+        account.add_special();
+        account.add_overhead();
+        assert_eq!(promised(&account), 70 + overhead - 2);
+        account.set_limit(Frames::new(20));
+        assert_eq!(promised(&account), overhead - 2, "it is to shrink");
+        account.discharge(15);
+        assert_eq!(promised(&account), 5 + overhead - 2, "it gave too much");
+        account.set_dying();
+        assert_eq!(promised(&account), 0);
     }
 
     #[test]

@@ -36,6 +36,10 @@ pub(crate) fn prepare(bench: &mut Bench, operation: u32, variant: u8) -> Option<
             create(bench);
             bench.ask(|_: &mut Audit| {})
         }
+        HostPromises::OPERATION => {
+            create(bench);
+            bench.ask(|_: &mut HostPromises| {})
+        }
         AuditBreach::OPERATION => bench.ask(|r: &mut AuditBreach| r.invariant = 2),
         DomainCreate::OPERATION => bench.ask(|r: &mut DomainCreate| {
             (r.domid, r.max_vcpus) = (SECOND, 2);

@@ -10,7 +10,7 @@ use hypercall_abi::control::domain::{
     DOMAIN_STATE_BUILDING, DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING, DOMAIN_STATE_SHUTDOWN,
     DomainCreate, DomainRecord,
 };
-use hypercall_abi::control::host::{CpuInfo, HostInfo};
+use hypercall_abi::control::host::{CpuInfo, HostInfo, HostPromises, most_overhead};
 use hypercall_abi::control::vcpu::VcpuRecord;
 use hypercall_abi::vcpu::VcpuGuestContext;
 use hypercall_abi::{Errno, RawDomId, RawMfn};
@@ -209,6 +209,19 @@ impl Host for FakeHost {
         };
         info.version[..5].copy_from_slice(b"0.1.0");
         Ok(info)
+    }
+
+    fn host_promises(&self) -> Result<HostPromises, HostError> {
+        let state = self.state.borrow();
+        let promised = state.bodies.values().map(|body| {
+            let overhead = most_overhead(body.max_frames).saturating_sub(OVERHEAD);
+            body.limit.min(body.max_frames).saturating_sub(body.frames) + overhead
+        });
+        Ok(HostPromises {
+            free_frames: state.free,
+            promised_frames: promised.sum(),
+            ..HostPromises::default()
+        })
     }
 
     fn cpu_info(&self, cpu: u32) -> Result<CpuInfo, HostError> {

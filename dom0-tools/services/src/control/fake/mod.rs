@@ -25,7 +25,7 @@ use hypercall_abi::{
             DOMAIN_STATE_BUILDING, DOMAIN_STATE_PAUSED, DOMAIN_STATE_RUNNING,
             DOMAIN_STATE_SHUTDOWN, DomainCreate, DomainRecord,
         },
-        host::{CpuInfo, HostInfo},
+        host::{CpuInfo, HostInfo, HostPromises, most_overhead},
         vcpu::VcpuRecord,
     },
     sched::SHUTDOWN_SUSPEND,
@@ -195,6 +195,25 @@ impl Host for FakeHost {
         info.uptime_ns = self.now;
         info.version[..3].copy_from_slice(b"0.1");
         Ok(info)
+    }
+
+    fn host_promises(&self) -> Result<HostPromises, HostError> {
+        let promised = self.domains.values().map(|domain| {
+            let record = &domain.record;
+            let limit = if domain.limit == u64::MAX {
+                record.max_frames
+            } else {
+                domain.limit
+            };
+            let taken = record.overhead_frames + record.shared_frames;
+            let overhead = most_overhead(record.max_frames).saturating_sub(taken);
+            limit.saturating_sub(record.frames) + overhead
+        });
+        Ok(HostPromises {
+            free_frames: self.free(),
+            promised_frames: promised.sum(),
+            ..HostPromises::default()
+        })
     }
 
     fn cpu_info(&self, cpu: u32) -> Result<CpuInfo, HostError> {

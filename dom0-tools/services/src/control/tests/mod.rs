@@ -12,6 +12,7 @@ mod settings;
 
 use super::{
     Manager, Setup,
+    domain::Life,
     fake::{FakeHost, kernel},
 };
 use alloc::{boxed::Box, string::String, vec::Vec};
@@ -21,6 +22,7 @@ use dom0_protocol::{
     domain::{DomainRecord, DomainState},
     request::Create,
 };
+use hypercall_abi::control::host::most_overhead;
 
 /// A manager and one connection to it.
 pub(super) struct Bench {
@@ -66,11 +68,31 @@ impl Bench {
         for _ in 0..10_000 {
             let next = self.manager.work();
             self.manager.let_go();
+            self.recount();
             if !next.again {
                 return;
             }
         }
         panic!("there is no end of work");
+    }
+
+    /// The index of domains leads where they are, and what admission takes for promised is what all targets and records say.
+    fn recount(&self) {
+        let manager = &self.manager;
+        assert!(manager.domains.is_whole());
+        let promised = manager.domains.iter().map(|(_, domain)| {
+            let body = manager.host.domains.get(&domain.id.get());
+            let body = body.filter(|_| !matches!(domain.life, Life::Restarting { .. }));
+            let record = body.map(|body| body.record);
+            let owned = record.map_or(0, |record| record.frames);
+            let taken = record.map_or(0, |record| record.overhead_frames + record.shared_frames);
+            domain.memory.wanted.saturating_sub(owned)
+                + most_overhead(domain.config.max_frames).saturating_sub(taken)
+        });
+        let promised = promised.sum::<u64>() + manager.kept_by_moves().expect("it is told");
+        let ledger = manager.ledger().expect("it is told");
+        assert_eq!(ledger.promised_frames, promised);
+        assert_eq!(ledger.free_frames, manager.host.free());
     }
 
     /// Everything that was said so far.
@@ -151,7 +173,7 @@ impl Bench {
 
     /// Nothing of any domain is left anywhere.
     pub(super) fn assert_empty(&mut self) {
-        assert!(self.manager.domains.is_empty(), "domains");
+        assert!(self.manager.domains.len() == 0, "domains");
         assert!(self.host().domains.is_empty(), "hypervisor's domains");
         assert!(self.host().attached.is_empty(), "rings");
         let left: Vec<String> = (self.manager.store.paths().iter())

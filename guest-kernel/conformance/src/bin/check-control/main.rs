@@ -199,6 +199,12 @@ impl Suite {
             let memory = host.free_frames > 0 && host.free_frames < host.total_frames;
             (result, seen([memory, host.cpus >= 1]))
         });
+        self.check("host_promises.tells-what-is-free", (0, [true; 2]), || {
+            let free = prepared(HostInfo::default()).map_or(0, |host| host.free_frames);
+            let (result, told) = ask(HostPromises::default());
+            let less = told.promised_frames < told.free_frames;
+            (result, seen([told.free_frames == free, less]))
+        });
         let cpu = |cpu| {
             result(CpuInfo {
                 cpu,

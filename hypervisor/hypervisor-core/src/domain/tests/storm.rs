@@ -6,9 +6,11 @@ use alloc::vec::Vec;
 
 use hypercall_abi::control::ControlArgument;
 use hypercall_abi::control::audit::Audit;
-use hypercall_abi::control::domain::{DomainCreate, DomainDestroy};
+use hypercall_abi::control::domain::{
+    DOMAIN_STATE_DYING, DomainCreate, DomainDestroy, DomainInfo, DomainSetLimit,
+};
 use hypercall_abi::control::grant::GrantSeed;
-use hypercall_abi::control::host::HostInfo;
+use hypercall_abi::control::host::{HostInfo, HostPromises, most_overhead};
 use hypercall_abi::grant::{
     GNTMAP_DEVICE_MAP, GNTMAP_HOST_MAP, GNTMAP_READONLY, GNTTABOP_MAP_GRANT_REF,
     GNTTABOP_UNMAP_GRANT_REF, MapGrantRef, UnmapGrantRef,
@@ -42,6 +44,8 @@ struct Storm {
     handles: Vec<(u32, u64, u64)>,
     /// The device's address by handle, as told last.
     told: BTreeMap<u32, u64>,
+    /// Frames up to which the second domain may take more.
+    limit: u64,
 }
 
 impl Storm {
@@ -52,6 +56,7 @@ impl Storm {
             frames: Vec::new(),
             handles: Vec::new(),
             told: BTreeMap::new(),
+            limit: FRAMES,
         }
     }
 
@@ -124,7 +129,35 @@ impl Storm {
             (0, 0),
             "step {step}, {what}: {first}"
         );
+        self.recount_promises();
         self.preempt(Preempt::OneIn(4));
+    }
+
+    /// What the second domain can take yet is what its record leaves of its limit.
+    fn recount_promises(&mut self) {
+        let (_, info) = self.control(|request: &mut DomainInfo| request.first = SECOND);
+        let record = info.record;
+        let promised = if record.domid == SECOND && record.state != DOMAIN_STATE_DYING {
+            let taken = record.shared_frames + record.overhead_frames;
+            let overhead = most_overhead(record.max_frames) - taken;
+            self.limit.saturating_sub(record.frames) + overhead
+        } else {
+            0
+        };
+        let (_, host) = self.control(|_: &mut HostInfo| {});
+        let (result, told) = self.control(|_: &mut HostPromises| {});
+        assert_eq!((result, told.promised_frames), (0, promised));
+        assert_eq!(told.free_frames, host.free_frames);
+    }
+
+    fn set_limit(&mut self) {
+        let limit = self.below(2 * FRAMES);
+        let (result, _) = self.control(|request: &mut DomainSetLimit| {
+            (request.domid, request.limit_frames) = (SECOND, limit);
+        });
+        if result == 0 {
+            self.limit = limit;
+        }
     }
 
     fn create(&mut self) {
@@ -134,6 +167,7 @@ impl Storm {
         });
         if result == 0 {
             self.frames.clear();
+            self.limit = FRAMES;
         }
     }
 
@@ -273,7 +307,7 @@ impl Storm {
     }
 
     fn step(&mut self) -> u64 {
-        let what = self.below(40);
+        let what = self.below(41);
         match what {
             0..8 => self.update(),
             8..16 => self.extended(),
@@ -286,6 +320,7 @@ impl Storm {
             38 => {
                 self.destroy();
             }
+            39 => self.set_limit(),
             _ => self.create(),
         }
         what
