@@ -77,7 +77,7 @@ impl Teardown {
             }
             self.vcpus_done = true;
         }
-        if self.walk(ram, domain, held) == Step::Again {
+        if account.total().get() != 0 && self.walk(ram, domain, held) == Step::Again {
             return Remains::Work;
         }
         if account.total().get() != 0 && !self.all {
@@ -88,7 +88,7 @@ impl Teardown {
             }
         }
         // Whoever was charged before the domain was dying may be given its frames behind the walk: the next goes over all again.
-        self.next = 0;
+        (self.next, self.page_end) = (0, 0);
         if account.total().get() != 0 {
             return Remains::Others;
         }
