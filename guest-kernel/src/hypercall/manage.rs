@@ -93,10 +93,7 @@ pub fn host_info() -> Result<HostInfo, Errno> {
 /// # Errors
 /// As every operation: `EPERM` for who is not the management domain.
 pub fn host_promises() -> Result<HostPromises, Errno> {
-    plain(HostPromises {
-        header: HostPromises::HEADER,
-        ..HostPromises::default()
-    })
+    plain(HostPromises::default())
 }
 
 /// One CPU.
