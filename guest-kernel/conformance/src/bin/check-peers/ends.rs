@@ -3,7 +3,7 @@
 use guest_conformance::errno::{EINVAL, ESRCH};
 use guest_conformance::fixture::{FLUSH, Frame, close, read};
 use guest_conformance::{SELF, address_of, call, check, event, prepare, seen};
-use guest_kernel::println;
+use guest_kernel::{console, println};
 use hypercall_abi::number::{GRANT_TABLE_OP, UPDATE_VA_MAPPING};
 
 use crate::loans::{ENTRY, Loan, low_half};
@@ -46,6 +46,7 @@ pub(crate) fn checks(bench: &Bench) {
     let gone = || told_of(line.own).0 != 2;
     check("shutdown.by-the-peer", (0, true), || {
         println!("end peer 1");
+        console::flush();
         let result = near.shut_down(0, gone);
         (result, seen(gone()))
     });

@@ -292,7 +292,7 @@ impl Peer {
 
     /// Waits until it is gone or answers.
     fn ends(&self, gone: &impl Fn() -> bool) {
-        (0..6 * LOOKS).any(|_| self.has_answered() || gone() || self.wait());
+        (0..LOOKS).any(|_| self.has_answered() || gone() || self.wait());
     }
 
     /// Gives its page and the connection back, when it is gone.
