@@ -15,6 +15,8 @@ pub struct Quota {
     pub path_bytes: usize,
     /// Watches.
     pub watches: usize,
+    /// Names in the paths of all watches together: each has a place in the tree of watches, a path of one connection once.
+    pub watch_names: usize,
     /// Transactions open at once.
     pub transactions: usize,
     /// Nodes touched by one transaction.
@@ -37,6 +39,7 @@ impl Quota {
         permission_entries: 5,
         path_bytes: 2048,
         watches: 128,
+        watch_names: 2048,
         transactions: 10,
         touched: 1024,
         transaction_bytes: 256 << 10,

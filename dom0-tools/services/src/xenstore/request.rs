@@ -202,7 +202,9 @@ impl Server {
         if !privileged && path.counted_length() > self.quota.path_bytes {
             return Err(Error::Invalid);
         }
-        if !privileged && self.watches.count(who) >= self.quota.watches {
+        let full = self.watches.count(who) >= self.quota.watches
+            || self.watches.names_with(who, &path) > self.quota.watch_names;
+        if !privileged && full {
             return Err(Error::NoSpace);
         }
         self.watches.add(who, &path, &token, form)?;

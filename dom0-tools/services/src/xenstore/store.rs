@@ -6,11 +6,11 @@
 use super::{
     Access, Caller, Error, Path, Permissions, Quota,
     quota::Usage,
-    tree::{Generation, Node, Tree, first_of},
+    tree::{Generation, Node, Tree, first_of, names_of},
 };
 use crate::{DomId, sorted::Sorted};
 use alloc::{sync::Arc, vec, vec::Vec};
-use core::{iter, mem};
+use core::mem;
 
 /// A change that a client asks for. A transaction keeps those that it made, to make them again at its commit.
 #[derive(Clone, Debug)]
@@ -386,15 +386,6 @@ impl Store {
         }
         removed
     }
-}
-
-/// The names in a path without its leading slash.
-fn names_of(mut rest: &str) -> impl Iterator<Item = &str> {
-    iter::from_fn(move || {
-        let (name, more) = first_of(rest)?;
-        rest = more;
-        Some(name)
-    })
 }
 
 /// Who owns a node that `caller` makes below one with these permissions.

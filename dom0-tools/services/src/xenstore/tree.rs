@@ -167,6 +167,15 @@ pub(super) fn first_of(rest: &str) -> Option<(&str, &str)> {
     Some((rest.get(..end)?, more))
 }
 
+/// The names in a path without its leading slash.
+pub(super) fn names_of(mut rest: &str) -> impl Iterator<Item = &str> {
+    core::iter::from_fn(move || {
+        let (name, more) = first_of(rest)?;
+        rest = more;
+        Some(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Generation, Node, Path, Permissions, Tree};

@@ -4,8 +4,11 @@
 //! many there are elsewhere.
 
 use super::{
-    Access, Caller, Error, Path, names::Names, store::Effect, transaction::Change, tree::Tree,
-    tree::first_of,
+    Access, Caller, Error, Path,
+    names::Names,
+    store::Effect,
+    transaction::Change,
+    tree::{Tree, first_of, names_of},
 };
 use crate::{DomId, sorted::Sorted};
 use alloc::{collections::BTreeMap, string::String, sync::Arc, vec, vec::Vec};
@@ -45,7 +48,16 @@ struct Spot {
 pub(super) struct Watches {
     root: Spot,
     special: BTreeMap<Path, Here>,
-    paths: Sorted<DomId, BTreeMap<Path, usize>>,
+    owned: Sorted<DomId, Owned>,
+}
+
+/// The watches of one connection.
+#[derive(Debug, Default)]
+struct Owned {
+    /// How many there are of each path.
+    paths: BTreeMap<Path, usize>,
+    /// Names in these paths.
+    names: usize,
 }
 
 impl Spot {
@@ -83,15 +95,23 @@ impl Spot {
 impl Watches {
     /// How many a connection has.
     pub(super) fn count(&self, watcher: DomId) -> usize {
-        self.paths
-            .get(&watcher)
-            .map_or(0, |paths| paths.values().sum())
+        let owned = self.owned.get(&watcher);
+        owned.map_or(0, |owned| owned.paths.values().sum())
+    }
+
+    /// Names in the paths that a connection watches, with this one.
+    pub(super) fn names_with(&self, watcher: DomId, path: &Path) -> usize {
+        let names = names_in(path);
+        self.owned.get(&watcher).map_or(names, |owned| {
+            let is_new = !owned.paths.contains_key(path);
+            owned.names + if is_new { names } else { 0 }
+        })
     }
 
     /// Whether a connection watches this path or one above it.
     pub(super) fn covers(&self, watcher: DomId, path: &Path) -> bool {
-        let paths = self.paths.get(&watcher);
-        paths.is_some_and(|paths| path.upwards().any(|above| paths.contains_key(above)))
+        let owned = self.owned.get(&watcher);
+        owned.is_some_and(|owned| path.upwards().any(|above| owned.paths.contains_key(above)))
     }
 
     pub(super) fn add(
@@ -107,8 +127,10 @@ impl Watches {
             return Err(Error::Exists);
         }
         here.insert(key, form);
-        let paths = self.paths.entry(watcher);
-        *paths.entry(path.clone()).or_default() += 1;
+        let names = self.names_with(watcher, path);
+        let owned = self.owned.entry(watcher);
+        owned.names = names;
+        *owned.paths.entry(path.clone()).or_default() += 1;
         Ok(())
     }
 
@@ -118,17 +140,18 @@ impl Watches {
         path: &Path,
         token: &Token,
     ) -> Result<(), Error> {
-        let counts = self.paths.get_mut(&watcher).ok_or(Error::NoEntry)?;
-        let count = counts.get(path).copied().ok_or(Error::NoEntry)?;
+        let owned = self.owned.get(&watcher).ok_or(Error::NoEntry)?;
+        let count = owned.paths.get(path).copied().ok_or(Error::NoEntry)?;
         // It is somebody's watch there, so this makes no room.
         let key = (watcher, Arc::clone(token));
         self.here(path).remove(&key).ok_or(Error::NoEntry)?;
         self.prune(path);
-        if let Some(counts) = self.paths.get_mut(&watcher) {
+        if let Some(owned) = self.owned.get_mut(&watcher) {
             if count > 1 {
-                counts.insert(path.clone(), count - 1);
+                owned.paths.insert(path.clone(), count - 1);
             } else {
-                counts.remove(path);
+                owned.paths.remove(path);
+                owned.names -= names_in(path);
             }
         }
         Ok(())
@@ -136,7 +159,8 @@ impl Watches {
 
     /// Drops all watches of a connection.
     pub(super) fn forget(&mut self, watcher: DomId) {
-        for path in self.paths.remove(&watcher).unwrap_or_default().into_keys() {
+        let owned = self.owned.remove(&watcher).unwrap_or_default();
+        for path in owned.paths.into_keys() {
             self.here(&path).retain(|(domain, _)| *domain != watcher);
             self.prune(&path);
         }
@@ -265,6 +289,15 @@ fn readable(tree: &Tree, path: &Path, caller: Caller) -> bool {
         (tree.get(path)).is_some_and(|node| node.permissions.allow(caller, Access::Read))
     };
     at(path) || path.parent().is_some_and(|parent| at(&parent))
+}
+
+/// Places that a path takes in the tree of watches.
+fn names_in(path: &Path) -> usize {
+    if path.is_special() {
+        0
+    } else {
+        names_of(path.below_root()).count()
+    }
 }
 
 fn written(path: &Path, watcher: DomId, form: Form) -> String {

@@ -132,6 +132,28 @@ fn watches_have_a_quota_and_end_with_the_connection() {
 }
 
 #[test]
+fn names_of_watches_have_a_quota_and_a_path_takes_it_once() {
+    let mut server = server();
+    let deep = |first: &str, token: &str| format!("{first}/{}\0{token}\0", "a/".repeat(900) + "a");
+    for (first, token) in [("x", "one"), ("x", "two"), ("y", "one")] {
+        ask(&mut server, 1, Kind::Watch, &deep(first, token)).expect("room");
+    }
+    let more = deep("z", "one");
+    assert_eq!(
+        ask(&mut server, 1, Kind::Watch, &more),
+        Err("ENOSPC".into())
+    );
+    ask(&mut server, 1, Kind::Unwatch, &deep("x", "one")).expect("there");
+    assert_eq!(
+        ask(&mut server, 1, Kind::Watch, &more),
+        Err("ENOSPC".into()),
+        "the path is watched by another token"
+    );
+    ask(&mut server, 1, Kind::Unwatch, &deep("x", "two")).expect("there");
+    ask(&mut server, 1, Kind::Watch, &more).expect("room");
+}
+
+#[test]
 fn a_deep_watch_that_ends_leaves_nothing_and_those_on_its_way_stay() {
     let mut server = server();
     let deep = format!("data/{}\0deep\0", "a/".repeat(900) + "a");
