@@ -121,16 +121,17 @@ fn assemble<M: Machine>(
         Ok(vcpus) => vcpus,
         Err(error) => return Err((memory, error)),
     };
-    let ports = if id == DomId::FIRST {
-        FIRST_DOMAIN_PORTS
+    // The first domain serves the others: what it maps of them must not be seen in what is free.
+    let (ports, handle_frames) = if id == DomId::FIRST {
+        (FIRST_DOMAIN_PORTS, 1)
     } else {
-        DOMAIN_PORTS
+        (DOMAIN_PORTS, 0)
     };
     let events = match EventTable::new(ports, vcpus.len()) {
         Ok(events) => events,
         Err(error) => return Err((memory, error)),
     };
-    let grants = match GrantTable::new(hv.ram(), &memory) {
+    let grants = match GrantTable::new(hv.ram(), &memory, handle_frames) {
         Ok(grants) => grants,
         Err(error) => return Err((memory, errno(error))),
     };

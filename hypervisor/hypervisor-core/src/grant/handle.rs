@@ -220,7 +220,11 @@ impl Handles {
     }
 
     /// Adds a frame of free slots.
-    fn grow<M: Machine>(&mut self, ram: Ram<'_, M>, owner: OwnerId) -> Result<(), AllocError> {
+    pub(super) fn grow<M: Machine>(
+        &mut self,
+        ram: Ram<'_, M>,
+        owner: OwnerId,
+    ) -> Result<(), AllocError> {
         let first = self.count();
         self.words.grow(ram, owner)?;
         self.free_from(ram, first);

@@ -41,20 +41,28 @@ pub(super) struct Shared {
 }
 
 impl GrantTable {
-    /// A table of one frame, shared with `memory`'s domain.
+    /// A table of one frame, shared with `memory`'s domain, and so many frames of handles besides the first few.
     ///
     /// # Errors
     /// [`AllocError`].
-    pub fn new<M: Machine>(ram: Ram<'_, M>, memory: &DomainMemory) -> Result<Self, AllocError> {
+    pub fn new<M: Machine>(
+        ram: Ram<'_, M>,
+        memory: &DomainMemory,
+        handle_frames: usize,
+    ) -> Result<Self, AllocError> {
         let most = usize::try_from(MAX_GRANT_FRAMES).unwrap_or(0);
         let (frames, active) = (heap::list(most)?, DomainWords::new(most)?);
-        let mut shared = Shared { frames, active };
-        let handles = Handles::new(ram)?;
-        shared.grow(ram, memory.owner(), 1)?;
-        Ok(Self {
-            shared: Ranked::new(shared),
-            handles: Ranked::new(handles),
-        })
+        let mut table = Self {
+            shared: Ranked::new(Shared { frames, active }),
+            handles: Ranked::new(Handles::new(ram)?),
+        };
+        let (owner, handles) = (memory.owner(), table.handles.get_mut());
+        let begun = (0..handle_frames).try_for_each(|_| handles.grow(ram, owner));
+        if let Err(error) = begun.and_then(|()| table.shared.get_mut().grow(ram, owner, 1)) {
+            table.end_sharing(ram, owner, &mut Held::enter());
+            return Err(error);
+        }
+        Ok(table)
     }
 
     /// Frame `index` of the table.

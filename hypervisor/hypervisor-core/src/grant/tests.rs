@@ -110,7 +110,7 @@ impl Bench {
 
     fn domain(&self, domid: u16) -> Rc<Domain> {
         let memory = DomainMemory::new(self.ram(), domid, Frames::new(8)).unwrap();
-        let grants = GrantTable::new(self.ram(), &memory).unwrap();
+        let grants = GrantTable::new(self.ram(), &memory, 0).unwrap();
         let page = self
             .ram()
             .allocate_for(memory.owner(), 0, u64::MAX)

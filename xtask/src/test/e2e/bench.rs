@@ -141,11 +141,9 @@ impl<'s, 'w> Bench<'s, 'w> {
         Ok(self.suite.workspace().output("e2e")?.join(name))
     }
 
-    /// Free memory by the hypervisor's count, and what it keeps for dom0: that grows with the most domains served at once.
+    /// Free memory by the hypervisor's count.
     pub(crate) fn free_memory(&self) -> Result<u64> {
-        let free = number(&self.client.json(&["info"])?, "free_memory_bytes")?;
-        let dom0 = self.client.json(&["show", "dom0"])?;
-        Ok(free + number(&dom0, "overhead_bytes")?)
+        number(&self.client.json(&["info"])?, "free_memory_bytes")
     }
 
     /// All domains.
