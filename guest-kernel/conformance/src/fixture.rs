@@ -40,6 +40,23 @@ impl Frame {
         }
     }
 
+    /// Takes two pages of which the second lies behind the first.
+    #[must_use]
+    pub fn neighbours() -> (Self, Self) {
+        let mut last = Self::take();
+        for _ in 0..64 {
+            let next = Self::take();
+            if next.address == last.address + 4096 {
+                return (last, next);
+            }
+            if last.address == next.address + 4096 {
+                return (next, last);
+            }
+            last = next;
+        }
+        panic!("no two pages lie side by side")
+    }
+
     /// An entry that maps it.
     #[must_use]
     pub fn entry(self, flags: u64) -> u64 {

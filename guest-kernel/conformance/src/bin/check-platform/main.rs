@@ -220,10 +220,7 @@ fn strings() {
         fault_of(ins_many, 0, NOT_CANONICAL)
     });
     check("ins.fault-in-the-middle", (14, true), || {
-        let (page, beside) = (Frame::take(), Frame::take());
-        if beside.address != page.address + 4096 {
-            return (14, true);
-        }
+        let (page, beside) = Frame::neighbours();
         beside.unmap();
         let fault = catch(ins_many, 0, page.address + 4088).err();
         beside.remap(WRITABLE);
