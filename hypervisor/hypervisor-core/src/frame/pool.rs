@@ -32,8 +32,6 @@ const SCRUB: u64 = 64;
 const CLEAN: u8 = 4;
 /// An idle CPU scrubs until so many free frames are clean: 128 MiB, so that a large machine does not stay busy after boot.
 const CLEAN_AHEAD: u64 = 1 << 15;
-/// It begins again when no more than this part of them is left, and so is not in the way of who takes some every now and then.
-const LEFT: u64 = 4;
 /// How many blocks of one size are looked at for one to be scrubbed.
 const SEARCH: usize = 64;
 
@@ -104,8 +102,6 @@ pub(super) struct FreeLists {
     free: u64,
     /// Frames in the lists that are scrubbed.
     clean: u64,
-    /// Whether more are to be.
-    filling: bool,
     /// Rest of a batch that was taken off the stack of freed frames.
     pub(super) draining: u64,
 }
@@ -121,7 +117,6 @@ impl FreeLists {
             }; ZONES],
             free: 0,
             clean: 0,
-            filling: true,
             draining: 0,
         }
     }
@@ -377,9 +372,7 @@ impl FrameTable {
     pub(super) fn take_dirty_part(&self) -> Option<(u64, u8, u64)> {
         let mut lists = self.lists.lock_leaf();
         // Where all that is free is clean, no list need be searched for more.
-        let wanted = CLEAN_AHEAD.min(lists.free);
-        lists.filling = lists.clean < if lists.filling { wanted } else { wanted / LEFT };
-        if !lists.filling {
+        if lists.clean >= CLEAN_AHEAD.min(lists.free) {
             return None;
         }
         let (first, order) = self.find_dirty(&lists)?;

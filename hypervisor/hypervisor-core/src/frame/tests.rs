@@ -1,6 +1,5 @@
 //! The pool, the tokens and the M2P views together, on the fake machine.
 
-use std::vec;
 use std::vec::Vec;
 
 use super::*;
@@ -41,10 +40,7 @@ impl World {
     }
 
     fn of(pool: &[FrameRange]) -> Self {
-        Self::on(FakeMachine::new(pool, 2), pool)
-    }
-
-    fn on(machine: FakeMachine, pool: &[FrameRange]) -> Self {
+        let machine = FakeMachine::new(pool, 2);
         let layout = Layout {
             pool,
             withheld: &[FrameRange {
@@ -238,25 +234,6 @@ fn an_idle_cpu_scrubs_what_boot_left_and_then_has_nothing_to_do() {
     for mfn in block {
         assert!(EntryIndex::all().all(|i| world.machine.read_entry(mfn, i) == 0));
     }
-}
-
-#[test]
-fn an_idle_cpu_scrubs_again_when_a_quarter_of_what_is_free_is_clean() {
-    let range = |start, end| FrameRange { start, end };
-    let machine = FakeMachine::new(&[range(0x10, 0x110)], 2);
-    let world = World::on(machine, &[range(0x10, 0xd0)]);
-    let ram = world.ram();
-    while ram.clean_step() {}
-    world.frames.admit(&[range(0xd0, 0x110)]);
-    assert!(!ram.clean_step(), "enough is left");
-    let mut taken = vec![ram.allocate(6, 0x100)];
-    while !ram.clean_step() {
-        taken.push(ram.allocate(4, 0x80));
-    }
-    assert!(taken.len() > 2 && taken.iter().all(Result::is_ok));
-    while ram.clean_step() {}
-    let last = ram.allocate(4, ANYWHERE).map(|block| block.first().get());
-    assert_eq!(last, Ok(0x100), "it goes on until all is clean");
 }
 
 #[test]
