@@ -347,7 +347,10 @@ fn on_xen(workspace: &Workspace, images: &Images, kernels: &[String]) -> Result<
         script += &format!("finish {kernel}; kill $(jobs -p)\n");
     }
     script += "true\n";
-    let session = Session::new("conformance-xen-ordinary", guests, script);
+    let session = Session {
+        xen_options: xen::NONE_FORGOTTEN,
+        ..Session::new("conformance-xen-ordinary", guests, script)
+    };
     let outcome = session.run(workspace, &peer)?;
     Ok(kernels
         .iter()

@@ -18,7 +18,7 @@ use crate::workspace::Workspace;
 /// credit, as after 20 ms in a host that was busy elsewhere, so stays in the queue beside idle CPUs when it wakes: the CPU
 /// that was asked to take it does not, and its own has left it to that one and is not asked again. Seen in Xen 4.17, and
 /// not changed in the sources of August 2026. With one CPU the option has no effect.
-pub(super) const NONE_FORGOTTEN: &str = "sched_credit2_migrate_resist=0";
+pub(crate) const NONE_FORGOTTEN: &str = "sched_credit2_migrate_resist=0";
 
 /// Debian's Xen with a kernel as its first domain. `qemu64`, since QEMU 7.2's `iretq` faults under SMAP.
 pub(crate) fn machine(xen: &Path, kernel: &Path) -> Result<Machine> {
