@@ -8,6 +8,7 @@
 
 pub mod fixture;
 pub mod instruction;
+pub mod multicall;
 pub mod report;
 pub mod returns;
 pub mod sabotage;
@@ -33,6 +34,8 @@ pub const UNMAPPED: u64 = 0xffff_9008_0000_0000;
 pub const SELF: u64 = 0x7ff0;
 /// `DOMID_IO`.
 pub const IO: u64 = 0x7ff1;
+/// A frame number that no machine of the tests has RAM at.
+pub const NO_FRAME: u64 = 0xff_ffff;
 /// A number that no domain has.
 pub const NOBODY: u64 = 1234;
 

@@ -5,7 +5,8 @@
 use core::arch::asm;
 
 use guest_conformance::errno::{EFAULT, EINVAL, ENOENT, ENOSYS, EOPNOTSUPP, EPERM};
-use guest_conformance::fixture::{close, loop_port, read};
+use guest_conformance::fixture::{close, loop_port};
+use guest_conformance::multicall::Entry;
 use guest_conformance::{
     HYPERVISOR, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, call_with_registers, check,
     finish, note, role, seen, skip, start, unless_first,
@@ -552,30 +553,13 @@ fn devices() {
     });
 }
 
-/// One entry of a multicall list.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Entry {
-    number: u64,
-    result: i64,
-    arguments: [u64; 6],
-}
-
-const fn entry(number: u32, first: u64) -> Entry {
-    Entry {
-        number: number as u64,
-        result: 77,
-        arguments: [first, 0, 0, 0, 0, 0],
-    }
-}
-
 fn multicall() {
-    let version = entry(number::XEN_VERSION, 0);
+    let version = Entry::new(number::XEN_VERSION, &[]);
     check("multicall.empty", 0, || {
         call(number::MULTICALL, &[address_of(&version), 0])
     });
     check("multicall.results", (0, [0x40011, ENOSYS, 0x40011]), || {
-        let list = [version, entry(63, 0), version];
+        let list = [version, Entry::new(63, &[]), version];
         let result = call(number::MULTICALL, &[address_of(&list), 3]);
         (result, results(&list))
     });
@@ -589,7 +573,7 @@ fn multicall() {
         },
     );
     check("multicall.nested", (0, [EINVAL, 0x40011, 77]), || {
-        let list = [entry(number::MULTICALL, 0), version, version];
+        let list = [Entry::new(number::MULTICALL, &[]), version, version];
         let result = call(number::MULTICALL, &[address_of(&list), 2]);
         (result, results(&list))
     });
@@ -606,7 +590,10 @@ fn multicall() {
     check("multicall.long-list", (0, 100), || {
         let list = [version; 100];
         let result = call(number::MULTICALL, &[address_of(&list), 100]);
-        let done = list.iter().filter(|entry| stored(entry) == 0x40011).count();
+        let done = list
+            .iter()
+            .filter(|entry| entry.result() == 0x40011)
+            .count();
         (result, seen(done))
     });
     check("multicall.list-that-wraps", true, || {
@@ -614,14 +601,9 @@ fn multicall() {
     });
 }
 
-/// The result that the hypervisor wrote into an entry.
-fn stored(entry: &Entry) -> i64 {
-    read(address_of(&entry.result)).cast_signed()
-}
-
 fn results(list: &[Entry; 3]) -> [i64; 3] {
     for entry in list {
-        note(entry.number, &entry.arguments, stored(entry));
+        note(entry.number, &entry.arguments, entry.result());
     }
-    seen([stored(&list[0]), stored(&list[1]), stored(&list[2])])
+    seen([list[0].result(), list[1].result(), list[2].result()])
 }

@@ -6,8 +6,8 @@ use guest_conformance::errno::{EFAULT, EINVAL, ENODEV, ENOSYS, EPERM};
 use guest_conformance::fixture::{Frame, PRESENT, WRITABLE};
 use guest_conformance::instruction::{GENERAL_PROTECTION, Outcome, carry, catch, fault_of, run};
 use guest_conformance::{
-    HYPERVISOR, NOT_CANONICAL, SELF, UNMAPPED, address_of, call, check, finish, instruction,
-    prepare, seen, start,
+    HYPERVISOR, NO_FRAME, NOT_CANONICAL, SELF, UNMAPPED, address_of, call, check, finish,
+    instruction, prepare, seen, start,
 };
 use guest_kernel::start::Boot;
 use hypercall_abi::number::{
@@ -17,8 +17,6 @@ use hypercall_abi::number::{
 
 guest_kernel::entry!(main);
 
-/// A frame number that no machine of the tests has RAM at.
-const NO_FRAME: u64 = 0xff_ffff;
 /// A flat data segment, ring 3.
 const DATA: u64 = 0x00cf_f300_0000_ffff;
 /// The same, ring 0.

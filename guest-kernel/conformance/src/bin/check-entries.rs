@@ -6,15 +6,15 @@
 use guest_conformance::errno::{EBUSY, EINVAL, EPERM};
 use guest_conformance::fixture::{Frame, PRESENT, TABLE, WRITABLE, read};
 use guest_conformance::instruction::{GENERAL_PROTECTION, Outcome, catch, fault_of, run};
-use guest_conformance::{SELF, address_of, call, check, finish, instruction, prepare, seen, start};
+use guest_conformance::{
+    NO_FRAME, SELF, address_of, call, check, finish, instruction, prepare, seen, start,
+};
 use guest_kernel::paging::root;
 use guest_kernel::start::Boot;
 use hypercall_abi::number::{MMU_UPDATE, MMUEXT_OP, SET_GDT, UPDATE_VA_MAPPING, VM_ASSIST};
 
 guest_kernel::entry!(main);
 
-/// A frame number that no machine of the tests has RAM at.
-const NO_FRAME: u64 = 0xff_ffff;
 const USER: u64 = 1 << 2;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;

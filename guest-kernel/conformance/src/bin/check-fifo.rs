@@ -10,7 +10,7 @@ use guest_conformance::errno::{EACCES, EINVAL, ENOENT, ENOSPC, ENOSYS};
 use guest_conformance::fixture::{Frame, close, loop_port, pair, read};
 use guest_conformance::shared::Shared;
 use guest_conformance::{
-    Role, SELF, address_of, call, check, event, finish, prepare, role, seen, skip, start,
+    NO_FRAME, Role, SELF, address_of, call, check, event, finish, prepare, role, seen, skip, start,
 };
 use guest_kernel::event::upcall;
 use guest_kernel::paging::root;
@@ -31,8 +31,6 @@ const INIT_CONTROL: u64 = 11;
 const EXPAND_ARRAY: u64 = 12;
 const SET_PRIORITY: u64 = 13;
 
-/// A frame number that no machine of the tests has RAM at.
-const NO_FRAME: u64 = 0xff_ffff;
 /// The priority of a port that nobody gave one.
 const USUAL: u64 = 7;
 

@@ -6,8 +6,8 @@ use guest_conformance::errno::{EACCES, EBUSY, EFAULT, EINVAL, EPERM, ESRCH};
 use guest_conformance::fixture::{FLUSH, Frame, PRESENT, TABLE, WRITABLE, own_number, read};
 use guest_conformance::instruction::{Outcome, catch, fault_of, run};
 use guest_conformance::{
-    HYPERVISOR, NOBODY, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, check, finish,
-    instruction, prepare, role, seen, skip, start, unless_first,
+    HYPERVISOR, NO_FRAME, NOBODY, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, check,
+    finish, instruction, prepare, role, seen, skip, start, unless_first,
 };
 use guest_kernel::paging::root;
 use guest_kernel::start::{Boot, boot_info};
@@ -19,8 +19,6 @@ guest_kernel::entry!(main);
 
 /// Where the table from frames to pages is.
 const M2P: u64 = 0xffff_8000_0000_0000;
-/// A frame number that no machine of the tests has RAM at.
-const NO_FRAME: u64 = 0xff_ffff;
 /// What stores put into entries that are not present.
 const VALUE: u64 = 0x12_3456_7000;
 

@@ -6,8 +6,8 @@ use guest_conformance::errno::{EACCES, EFAULT, EINVAL, ENOENT, ENOSYS, EOPNOTSUP
 use guest_conformance::fixture::{Frame, PRESENT, WRITABLE, loop_port, own_number, pair, read};
 use guest_conformance::fixture::{TABLE, close};
 use guest_conformance::{
-    HYPERVISOR, IO, NOBODY, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, check, event,
-    finish, prepare, role, seen, skip, start, unless_first,
+    HYPERVISOR, IO, NO_FRAME, NOBODY, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, check,
+    event, finish, prepare, role, seen, skip, start, unless_first,
 };
 use guest_kernel::start::Boot;
 use hypercall_abi::number::{
@@ -18,8 +18,6 @@ use hypercall_abi::number::{
 
 guest_kernel::entry!(main);
 
-/// A frame number that no machine of the tests has RAM at.
-const NO_FRAME: u64 = 0xff_ffff;
 /// A vCPU that does not exist.
 const NO_VCPU: u64 = 1000;
 /// A port beyond all that the two-level form has.

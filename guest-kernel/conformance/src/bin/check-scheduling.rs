@@ -13,7 +13,7 @@ use guest_conformance::{
 };
 use guest_kernel::event::upcall;
 use guest_kernel::start::Boot;
-use guest_kernel::timer::now;
+use guest_kernel::timer::{MILLISECOND, now};
 use hypercall_abi::number::{EVENT_CHANNEL_OP, SCHED_OP, SET_TIMER_OP, VCPU_OP};
 
 guest_kernel::entry!(main);
@@ -26,8 +26,6 @@ const REMOTE: u64 = 4;
 const CODE: u64 = 5;
 const WATCHDOG: u64 = 6;
 const PIN: u64 = 7;
-
-const MILLISECOND: u64 = 1_000_000;
 
 fn main(boot: &'static Boot) {
     start(boot);

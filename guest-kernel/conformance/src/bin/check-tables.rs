@@ -5,8 +5,8 @@
 use guest_conformance::errno::{EACCES, EBUSY, EFAULT, EINVAL, ENOSYS, EOPNOTSUPP, EPERM, ESRCH};
 use guest_conformance::fixture::{Frame, PRESENT, TABLE, WRITABLE, own_number, read};
 use guest_conformance::{
-    HYPERVISOR, IO, NOBODY, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, check, finish,
-    prepare, role, seen, skip, start, unless_first,
+    HYPERVISOR, IO, NO_FRAME, NOBODY, NOT_CANONICAL, Role, SELF, UNMAPPED, address_of, call, check,
+    finish, prepare, role, seen, skip, start, unless_first,
 };
 use guest_kernel::paging::root;
 use guest_kernel::start::Boot;
@@ -14,8 +14,6 @@ use hypercall_abi::number::{MMU_UPDATE, MMUEXT_OP};
 
 guest_kernel::entry!(main);
 
-/// A frame number that no machine of the tests has RAM at.
-const NO_FRAME: u64 = 0xff_ffff;
 /// Bit 52: what the hypervisor marks pages of a guest's kernel with.
 const GUEST_KERNEL: u64 = 1 << 52;
 const GLOBAL: u64 = 1 << 8;

@@ -8,7 +8,8 @@ use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use guest_conformance::errno::{EEXIST, EFAULT, EINVAL, ENOENT, ENOSYS, ENXIO};
 use guest_conformance::fixture::{Frame, eventually, read};
 use guest_conformance::{
-    HYPERVISOR, NOT_CANONICAL, UNMAPPED, address_of, call, check, finish, prepare, seen, start,
+    HYPERVISOR, NO_FRAME, NOT_CANONICAL, UNMAPPED, address_of, call, check, finish, prepare, seen,
+    start,
 };
 use guest_kernel::paging::root;
 use guest_kernel::start::Boot;
@@ -33,8 +34,6 @@ const TIME_AREA: u64 = 13;
 
 /// A vCPU that does not exist.
 const NONE: u64 = 1000;
-/// A frame number that no machine of the tests has RAM at.
-const NO_FRAME: u64 = 0xff_ffff;
 
 fn main(boot: &'static Boot) {
     start(boot);

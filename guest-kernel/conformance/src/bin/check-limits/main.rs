@@ -12,7 +12,7 @@ use guest_conformance::{
     seen, start, unless_first,
 };
 use guest_kernel::start::Boot;
-use guest_kernel::timer::now;
+use guest_kernel::timer::{MILLISECOND, now};
 use hypercall_abi::number::{
     self, MEMORY_OP, MMU_UPDATE, MMUEXT_OP, PHYSDEV_OP, SET_DEBUGREG, SET_GDT, SET_SEGMENT_BASE,
     SET_TIMER_OP, UPDATE_VA_MAPPING, VCPU_OP,
@@ -22,7 +22,6 @@ guest_kernel::entry!(main);
 
 /// What a batch carries in its count when it goes on.
 const GOES_ON: u64 = 1 << 31;
-const MILLISECOND: u64 = 1_000_000;
 
 fn main(boot: &'static Boot) {
     start(boot);

@@ -2,7 +2,7 @@
 
 use guest_conformance::errno::EINVAL;
 use guest_conformance::fixture::{FLUSH, Frame, PRESENT, WRITABLE, read};
-use guest_conformance::{SELF, address_of, call, check, prepare, seen};
+use guest_conformance::{SELF, address_of, call, check, seen};
 use hypercall_abi::number::{GRANT_TABLE_OP, MEMORY_OP, MMUEXT_OP, UPDATE_VA_MAPPING};
 
 use crate::loans::{
@@ -58,19 +58,10 @@ fn taken_back(loan: &Loan<'_>) {
         let other = far.take();
         let handle = loan.mapped(HOST);
         far.lend(ENTRY, LENT | READING | WRITING, own, other.mfn);
-        let place = [0, DEVICE | ENTRY << 32, far.number, 0];
-        let result = call(GRANT_TABLE_OP, &[MAP, address_of(&place), 1]);
-        let out = read(address_of(&place) + 16);
-        let bus = read(address_of(&place) + 24);
-        let end = [0, bus, out >> 32];
-        prepare(GRANT_TABLE_OP, &[UNMAP, address_of(&end), 1]);
+        let answer = loan.map_for_device();
         loan.unmap(handle);
         loan.usual();
-        (
-            result,
-            seen(low_half(out >> 16)),
-            seen(bus == frame.mfn << 12),
-        )
+        answer
     });
     check("swap.of-the-peers-entry-in-use", (0, AGAIN), || {
         let handle = loan.mapped(HOST);

@@ -93,6 +93,21 @@ impl<'a> Loan<'a> {
         unmap(self.place.address, handle);
     }
 
+    /// Maps the entry for devices and ends that again: result, status, whether the address told was the usual frame's.
+    pub(crate) fn map_for_device(&self) -> (i64, i64, bool) {
+        let place = [0, DEVICE | ENTRY << 32, self.peer.number, 0];
+        let result = call(GRANT_TABLE_OP, &[MAP, address_of(&place), 1]);
+        let out = read(address_of(&place) + 16);
+        let bus = read(address_of(&place) + 24);
+        let end = [0, bus, out >> 32];
+        prepare(GRANT_TABLE_OP, &[UNMAP, address_of(&end), 1]);
+        (
+            result,
+            seen(low_half(out >> 16)),
+            seen(bus == self.frame.mfn << 12),
+        )
+    }
+
     /// Unmaps what was mapped at the usual place, or for devices.
     pub(crate) fn unmap_as(&self, how: u64, handle: u64) {
         let part = |flag: u64, address: u64| if how & flag == 0 { 0 } else { address };
@@ -293,17 +308,7 @@ fn entries(loan: &Loan<'_>) {
 fn places(loan: &Loan<'_>) {
     let far = loan.peer;
     check("map.device-address-is-the-frame", (0, OKAY, true), || {
-        let place = [0, DEVICE | ENTRY << 32, far.number, 0];
-        let result = call(GRANT_TABLE_OP, &[MAP, address_of(&place), 1]);
-        let out = read(address_of(&place) + 16);
-        let bus = read(address_of(&place) + 24);
-        let end = [0, bus, out >> 32];
-        prepare(GRANT_TABLE_OP, &[UNMAP, address_of(&end), 1]);
-        (
-            result,
-            seen(low_half(out >> 16)),
-            seen(bus == loan.frame.mfn << 12),
-        )
+        loan.map_for_device()
     });
     check(
         "map.both-ways-at-once",

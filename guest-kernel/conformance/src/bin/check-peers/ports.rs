@@ -6,6 +6,7 @@ use guest_conformance::errno::{EINVAL, EPERM};
 use guest_conformance::fixture::{close, read};
 use guest_conformance::{SELF, address_of, call, check, event, prepare, seen};
 use guest_kernel::event::upcall;
+use guest_kernel::timer::MILLISECOND;
 use hypercall_abi::number::{EVENT_CHANNEL_OP, SCHED_OP};
 
 use crate::Bench;
@@ -23,8 +24,6 @@ pub(crate) const RESET: u64 = 10;
 /// What a status says of a port that waits, and of one that is bound to another's.
 const WAITS: u64 = 1;
 const BOUND: u64 = 2;
-
-const MILLISECOND: u64 = 1_000_000;
 
 /// A connection that a check is about: the asker's port and the peer's.
 #[derive(Clone, Copy)]
