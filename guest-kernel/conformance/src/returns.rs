@@ -3,12 +3,13 @@
 use core::arch::asm;
 
 use guest_kernel::trap::{Fault, probe};
-use hypercall_abi::number::IRET;
+use hypercall_abi::number::{IRET, MULTICALL};
 use hypercall_abi::trap::{FLAT_KERNEL_CS, FLAT_KERNEL_SS};
 
-use crate::asked;
 use crate::instruction::Outcome;
+use crate::multicall::Entry;
 use crate::sabotage::{self, Act};
+use crate::{address_of, asked, sabotaged};
 
 /// What a frame says, and what is found where it returns to.
 #[repr(C)]
@@ -121,4 +122,30 @@ pub fn returned(frame: Return, pick: impl FnOnce(Return) -> u64) -> Outcome {
         Ok(found) => Outcome::Gives(pick(found)),
         Err(fault) => Outcome::Raises(fault.vector, fault.error_code),
     }
+}
+
+/// Makes the calls of a list while a frame for `iret` is on the stack, which leads behind the call; RAX is 1 there.
+#[must_use]
+pub fn return_in_list(list: &[Entry; 2]) -> i64 {
+    if let Some(instead) = sabotaged() {
+        return instead;
+    }
+    let result: u64;
+    // SAFETY: the frame returns behind the call, where the stack is taken back; the list is the caller's.
+    unsafe {
+        asm!(
+            "mov r12, rsp",
+            "push 0xe02b", "push r12", "push 0x202", "push 0xe030",
+            "lea rax, [rip + 2f]", "push rax",
+            "push 0", "push 0", "push 0", "push 1",
+            "mov eax, {multicall}", "mov rsi, 2", "syscall",
+            "2: mov rsp, r12",
+            multicall = const MULTICALL,
+            in("rdi") address_of(list),
+            out("rax") result, out("r12") _, out("rcx") _, out("r11") _, out("rsi") _, out("rdx") _, out("r8") _,
+            out("r9") _, out("r10") _,
+        );
+    }
+    asked::note(MULTICALL.into(), &[address_of(list), 2], 0);
+    result.cast_signed()
 }

@@ -27,7 +27,6 @@ const PLACES: &[&str] = &[
     "guest-kernel/conformance/src/shared.rs",
     "guest-kernel/conformance/src/bin/check-calls.rs",
     "guest-kernel/conformance/src/bin/check-frames/bench.rs",
-    "guest-kernel/conformance/src/bin/check-limits/lists.rs",
     "guest-kernel/conformance/src/bin/check-returns.rs",
     "guest-kernel/conformance/src/bin/check-vcpus.rs",
     // Test kernels that try what the library would not do.

@@ -1,10 +1,9 @@
 //! Each call in a list of calls, and lists that cannot be read or written.
 
-use core::arch::asm;
-
 use guest_conformance::errno::EFAULT;
 use guest_conformance::fixture::{Frame, WRITABLE};
 use guest_conformance::multicall::Entry;
+use guest_conformance::returns::return_in_list;
 use guest_conformance::{HYPERVISOR, SELF, UNMAPPED, address_of, call, check, note, prepare, seen};
 use hypercall_abi::number::{
     self, MEMORY_OP, MMU_UPDATE, MMUEXT_OP, MULTICALL, PHYSDEV_OP, SET_DEBUGREG, SET_GDT,
@@ -80,7 +79,7 @@ pub(crate) fn checks() {
             Entry::new(number::IRET, &[]),
             Entry::new(number::XEN_VERSION, &[]),
         ];
-        let result = with_frame(&list);
+        let result = return_in_list(&list);
         (result, seen(list[1].result()))
     });
     check(
@@ -96,29 +95,4 @@ pub(crate) fn checks() {
             (result, seen(list[1].result()))
         },
     );
-}
-
-/// Makes the calls of a list while a frame for `iret` is on the stack, which leads behind the call; RAX is 1 there.
-fn with_frame(list: &[Entry; 2]) -> i64 {
-    if let Some(instead) = guest_conformance::sabotaged() {
-        return instead;
-    }
-    let result: u64;
-    // SAFETY: the frame returns behind the call, where the stack is taken back; the list is the caller's.
-    unsafe {
-        asm!(
-            "mov r12, rsp",
-            "push 0xe02b", "push r12", "push 0x202", "push 0xe030",
-            "lea rax, [rip + 2f]", "push rax",
-            "push 0", "push 0", "push 0", "push 1",
-            "mov eax, {multicall}", "mov rsi, 2", "syscall",
-            "2: mov rsp, r12",
-            multicall = const MULTICALL,
-            in("rdi") address_of(list),
-            out("rax") result, out("r12") _, out("rcx") _, out("r11") _, out("rsi") _, out("rdx") _, out("r8") _,
-            out("r9") _, out("r10") _,
-        );
-    }
-    note(MULTICALL.into(), &[address_of(list), 2], 0);
-    result.cast_signed()
 }
